@@ -1,0 +1,19 @@
+//! Prepares a container's IPC namespace: the library behind the `oci-ipc-hook` command.
+//!
+//! One request travels in one direction; pure code decides, thin code acts:
+//!
+//! ```text
+//! stdin/args/files ─► oci/ ─► request/ ─► policy/ ─► plan/ ─► apply ─► kernel/
+//!                     who      what is      what is    what will  does    the only code that
+//!                     asks     asked        allowed    be done    it      touches the kernel
+//! ```
+//!
+//! Everyone may name the nouns of [`ipc`]; `ipc` names no one. `plan` never imports `kernel`; `kernel` knows nothing
+//! of TOML, annotations or plans.
+
+pub mod error;
+pub mod ipc;
+pub mod kernel;
+pub mod text;
+
+pub use error::{Error, Exit, Result};

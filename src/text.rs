@@ -1,0 +1,96 @@
+//! Text that may come from strangers, made safe to print.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Escapes what could forge or hide part of a one-line message: control bytes (C0, DEL, C1), line and paragraph
+/// separators, and bidirectional overrides. Borrowed when there is nothing to escape.
+///
+/// ```
+/// assert_eq!(oci_ipc_hook::text::escape("a\nb\u{1b}[1m"), "a\\nb\\x1b[1m");
+/// assert_eq!(oci_ipc_hook::text::escape("/größe"), "/größe");
+/// ```
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_hostile) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            c if is_hostile(c) && (c as u32) < 0x100 => drop(write!(out, "\\x{:02x}", c as u32)),
+            c if is_hostile(c) => drop(write!(out, "\\u{{{:x}}}", c as u32)),
+            c => out.push(c),
+        }
+    }
+    Cow::Owned(out)
+}
+
+fn is_hostile(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// At most `max` characters of `text`, with an ellipsis when some were left off.
+pub fn shorten(text: &str, max: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(max) {
+        None => Cow::Borrowed(text),
+        Some((at, _)) => Cow::Owned(format!("{}…", &text[..at])),
+    }
+}
+
+/// The candidate nearest to `word`, if it is near enough to be what was meant.
+///
+/// ```
+/// assert_eq!(oci_ipc_hook::text::nearest("kernel.shmal", ["kernel.shmall", "kernel.sem"]), Some("kernel.shmall"));
+/// assert_eq!(oci_ipc_hook::text::nearest("net.ipv4", ["kernel.shmall"]), None);
+/// ```
+pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+    let word = shorten(word, 64);
+    candidates
+        .into_iter()
+        .map(|c| (distance(&word, c), c))
+        .filter(|(d, c)| *d <= c.len().max(3) / 3)
+        .min_by_key(|(d, _)| *d)
+        .map(|(_, c)| c)
+}
+
+/// Levenshtein distance over bytes.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.bytes().enumerate() {
+            let replace = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replace.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_every_control_and_override() {
+        assert_eq!(escape("\0\x7f\u{9b}\u{202e}\u{2028}"), "\\x00\\x7f\\x9b\\u{202e}\\u{2028}");
+        assert!(matches!(escape("plain /q-1"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn nearest_needs_nearness() {
+        assert_eq!(nearest("sysctls", ["sysctl", "shm", "sem"]), Some("sysctl"));
+        assert_eq!(nearest("owner_uid", ["key", "mode"]), None);
+    }
+
+    #[test]
+    fn shorten_counts_characters() {
+        assert_eq!(shorten("äöü", 2), "äö…");
+        assert_eq!(shorten("äöü", 3), "äöü");
+    }
+}
