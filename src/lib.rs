@@ -11,9 +11,11 @@
 //! Everyone may name the nouns of [`ipc`]; `ipc` names no one. `plan` never imports `kernel`; `kernel` knows nothing
 //! of TOML, annotations or plans.
 
+pub mod doc;
 pub mod error;
 pub mod ipc;
 pub mod kernel;
+pub mod oci;
 pub mod text;
 
 pub use error::{Error, Exit, Result};
