@@ -16,6 +16,7 @@ pub mod error;
 pub mod ipc;
 pub mod kernel;
 pub mod oci;
+pub mod request;
 pub mod text;
 
 pub use error::{Error, Exit, Result};
