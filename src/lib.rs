@@ -11,11 +11,14 @@
 //! Everyone may name the nouns of [`ipc`]; `ipc` names no one. `plan` never imports `kernel`; `kernel` knows nothing
 //! of TOML, annotations or plans.
 
+pub mod apply;
 pub mod doc;
 pub mod error;
 pub mod ipc;
 pub mod kernel;
 pub mod oci;
+pub mod plan;
+pub mod policy;
 pub mod request;
 pub mod text;
 

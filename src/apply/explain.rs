@@ -1,0 +1,95 @@
+//! What an errno means here: ENOSPC from semget is a limit, not a disk; EMFILE from mq_open is RLIMIT_MSGQUEUE.
+
+use crate::error::Error;
+use crate::ipc::{Kind, ObjectId, ObjectSpec, Sysctl, SysctlValue};
+use crate::kernel::SysError;
+use crate::plan::render::spec_text;
+use nix::errno::Errno;
+
+pub(super) fn read(sysctl: Sysctl, error: &SysError) -> Error {
+    Error::failed(sysctl.name(), error.to_string())
+}
+
+pub(super) fn write(sysctl: Sysctl, found: SysctlValue, wanted: SysctlValue, error: &SysError) -> Error {
+    let (why, remedy) = match error.errno {
+        Errno::EINVAL | Errno::ERANGE => (
+            "the kernel refuses this value",
+            "ask for a value within the range of this kernel, see oci-ipc-hook-profile(5)",
+        ),
+        Errno::EACCES | Errno::EPERM => (
+            "not permitted",
+            "run the hook as root; in a user namespace that root did not start, Linux 6.9 or later is needed",
+        ),
+        Errno::EROFS => (
+            "the hook's own /proc/sys is read-only",
+            "let the runtime call the hook on the host, not inside a container",
+        ),
+        Errno::ENOENT => {
+            ("the namespace is gone, or this kernel does not have it", "see whether the container still lives")
+        }
+        _ => ("the write failed", "see the errno"),
+    };
+    Error::failed(sysctl.name(), format!("{why} ({error})")).wanted(wanted).found(found).remedy(remedy)
+}
+
+pub(super) fn removal(id: &ObjectId, error: &SysError) -> Error {
+    let why = match error.errno {
+        Errno::EPERM | Errno::EACCES => "may not be removed by the hook",
+        _ => "could not be removed",
+    };
+    Error::failed(id.to_string(), format!("{why} ({error})"))
+}
+
+pub(super) fn creation(spec: &ObjectSpec, error: &SysError) -> Error {
+    let (why, remedy) = meaning(spec.id.kind(), error.errno);
+    Error::failed(spec.id.to_string(), format!("{why} ({error})")).wanted(spec_text(spec)).remedy(remedy)
+}
+
+fn meaning(kind: Kind, errno: Errno) -> (&'static str, &'static str) {
+    match (kind, errno) {
+        (_, Errno::EEXIST) => ("someone else created it just now", "start the container again"),
+        (_, Errno::ENOSYS) => {
+            ("this kernel has no such objects", "a kernel with CONFIG_SYSVIPC and CONFIG_POSIX_MQUEUE is needed")
+        }
+        (Kind::Shm, Errno::ENOSPC) => (
+            "the limit kernel.shmall or kernel.shmmni of this namespace is reached",
+            "raise them in the profile; 'oci-ipc-hook inspect' shows what is in use",
+        ),
+        (Kind::Sem, Errno::ENOSPC) => (
+            "the limit SEMMNI or SEMMNS of kernel.sem in this namespace is reached",
+            "raise them in the profile; 'oci-ipc-hook inspect' shows what is in use",
+        ),
+        (Kind::Msg, Errno::ENOSPC) => (
+            "the limit kernel.msgmni of this namespace is reached",
+            "raise it in the profile; 'oci-ipc-hook inspect' shows what is in use",
+        ),
+        (Kind::Mqueue, Errno::ENOSPC) => (
+            "the limit fs.mqueue.queues_max of this namespace is reached",
+            "raise it in the profile; 'oci-ipc-hook inspect' shows what is in use",
+        ),
+        (Kind::Mqueue, Errno::EMFILE) => (
+            "RLIMIT_MSGQUEUE is used up: it counts the bytes of all queues of this user id, over all containers of the host",
+            "raise the runtime's limit (LimitMSGQUEUE=, ulimit -q), or ask for fewer or smaller queues",
+        ),
+        (Kind::Shm, Errno::EINVAL) => ("its size is outside 1 … kernel.shmmax", "raise kernel.shmmax in the profile"),
+        (Kind::Sem, Errno::EINVAL) => ("its size is outside 1 … SEMMSL of kernel.sem", "raise semmsl in the profile"),
+        (Kind::Mqueue, Errno::EINVAL) => {
+            ("its attributes are above fs.mqueue.msg_max or fs.mqueue.msgsize_max", "raise them in the profile")
+        }
+        (Kind::Sem, Errno::E2BIG) => {
+            ("SEMOPM of kernel.sem is too small to mark the set", "raise semopm to at least 2")
+        }
+        (Kind::Mqueue, Errno::EOVERFLOW) => (
+            "the owner is not mapped in the user namespace that owns this IPC namespace",
+            "name an owner that is mapped",
+        ),
+        (_, Errno::ENOMEM) => {
+            ("no memory, or the cgroup's limit is reached", "give the container more memory or ask for less")
+        }
+        (Kind::Msg, Errno::EPERM) => ("max-bytes is above kernel.msgmnb", "raise kernel.msgmnb in the profile"),
+        (_, Errno::EPERM | Errno::EACCES) => {
+            ("not permitted", "run the hook as root, or as the owner of the user namespace")
+        }
+        _ => ("the kernel refused it", "see the errno"),
+    }
+}

@@ -1,0 +1,151 @@
+//! What will be done: a list of steps that can be printed, and is all that `apply` follows.
+
+pub mod build;
+mod check;
+mod limits;
+pub mod render;
+
+pub use build::build;
+
+use crate::ipc::{Existing, IdMaps, Kind, ObjectSpec, Owner, Snapshot, Sysctl, SysctlValue};
+use crate::oci::SpecSysctl;
+use crate::policy::Config;
+use crate::request::{By, OnStop, Request};
+
+/// The steps, in the order in which they are done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// Sysctls first, then creations by kind and key, replacements last.
+    pub steps: Vec<Step>,
+    /// What a reader should know; nothing of it stops the run.
+    pub warnings: Vec<String>,
+}
+
+/// One sysctl or object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Who asks.
+    pub by: By,
+    /// What is done.
+    pub action: Action,
+    /// To what.
+    pub change: Change,
+}
+
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing: it is as wanted.
+    None,
+    /// Writes a sysctl.
+    Set,
+    /// Creates an object.
+    Create,
+    /// Destroys an object with its content and creates it anew.
+    Replace,
+}
+
+impl Action {
+    /// The word in reports.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Action::None => "none",
+            Action::Set => "set",
+            Action::Create => "create",
+            Action::Replace => "replace",
+        }
+    }
+}
+
+/// What a step changes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// A sysctl.
+    Sysctl {
+        /// Which.
+        sysctl: Sysctl,
+        /// Its value now.
+        before: SysctlValue,
+        /// Its value afterwards.
+        wanted: SysctlValue,
+    },
+    /// An object.
+    Object {
+        /// As it will be.
+        spec: ObjectSpec,
+        /// As it is now, if it is there.
+        before: Option<Box<Existing>>,
+        /// What clean-up does with it.
+        on_stop: OnStop,
+    },
+}
+
+impl Step {
+    /// The object or sysctl, for messages.
+    pub fn what(&self) -> String {
+        match &self.change {
+            Change::Sysctl { sysctl, .. } => sysctl.name().to_owned(),
+            Change::Object { spec, .. } => spec.id.to_string(),
+        }
+    }
+}
+
+impl Plan {
+    /// True when every step does nothing.
+    pub fn is_noop(&self) -> bool {
+        self.steps.iter().all(|s| s.action == Action::None)
+    }
+}
+
+/// Everything a plan depends on besides the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'f> {
+    /// What the namespace holds, at least all that [`needs`] names; objects sorted by id.
+    pub snapshot: &'f Snapshot,
+    /// Others use the namespace too.
+    pub shared: bool,
+    /// `linux.sysctl` of config.json; `None` = no config.json at hand.
+    pub spec: Option<&'f [SpecSysctl]>,
+    /// The administrator's rules.
+    pub policy: &'f Config,
+    /// Owner of objects that name none.
+    pub default_owner: Option<Owner>,
+    /// The container's id maps.
+    pub maps: &'f IdMaps,
+    /// Bytes of a page.
+    pub page_size: u64,
+    /// RLIMIT_MSGQUEUE that holds for the creation of queues; `None` = no limit.
+    pub msgqueue_limit: Option<u64>,
+}
+
+/// What must be looked at before a plan can be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// Sysctls to read, by [`Sysctl::index`].
+    pub sysctls: [bool; 13],
+    /// Kinds whose usage counts.
+    pub kinds: Vec<Kind>,
+}
+
+/// What must be looked at for `request`.
+pub fn needs(request: &Request) -> Needs {
+    let mut needs = Needs { sysctls: [false; 13], kinds: Vec::new() };
+    for target in &request.sysctls {
+        needs.sysctls[target.sysctl.index()] = true;
+    }
+    for kind in Kind::ALL {
+        if request.objects.iter().any(|o| o.id.kind() == kind) {
+            needs.kinds.push(kind);
+            for sysctl in limits::governing(kind) {
+                needs.sysctls[sysctl.index()] = true;
+            }
+        }
+    }
+    if needs.sysctls[Sysctl::ShmRmidForced.index()] && !needs.kinds.contains(&Kind::Shm) {
+        needs.kinds.push(Kind::Shm);
+    }
+    needs
+}
+
+#[cfg(test)]
+mod tests;
