@@ -1,6 +1,19 @@
 //! The only code that touches the kernel, and the only `unsafe`. Knows nothing of TOML, annotations or plans.
 #![allow(unsafe_code)]
 
+pub mod file;
+pub mod identity;
+mod joined;
+mod mqueue;
+mod msg;
+pub mod namespace;
+mod process;
+mod sem;
+mod shm;
+mod sys;
+mod sysctl;
+mod sysv;
+
 use crate::ipc::{Existing, Kind, ObjectId, ObjectSpec, Sysctl, SysctlValue, Usage};
 use nix::errno::Errno;
 use std::fmt;

@@ -1,0 +1,212 @@
+//! An IPC namespace that this thread is in, and everything that can be done there.
+
+use super::identity::{Identity, become_root};
+use super::namespace::NamespaceFd;
+use super::process::Process;
+use super::sys::setns;
+use super::{Ipc, SysError, mqueue, msg, sem, shm, sysctl, sysv};
+use crate::ipc::{Existing, IdMaps, Kind, NamespaceId, ObjectId, ObjectSpec, Owner, QueueName, Shape, Sysctl};
+use crate::ipc::{Mode, SysctlValue, Usage};
+use nix::errno::Errno;
+
+/// The namespace that this thread has joined. There is no way back.
+#[derive(Debug)]
+pub struct Joined {
+    id: NamespaceId,
+    maps: IdMaps,
+    identity: Identity,
+    files: sysctl::Files,
+    umask_cleared: bool,
+}
+
+impl Joined {
+    /// Joins `ns`, and its user namespace too when that is the only way in (rootless runtimes). `maps` are those of the
+    /// container; in its user namespace they no longer matter, and ids are the container's own.
+    pub fn join(process: Option<&Process>, ns: &NamespaceFd, maps: IdMaps) -> Result<Joined, SysError> {
+        let maps = match setns(ns.fd(), libc::CLONE_NEWIPC) {
+            Ok(()) => maps,
+            Err(e) if e.errno == Errno::EPERM => {
+                join_user_namespace(process, ns).map_err(|second| SysError { also: Some(Box::new(second)), ..e })?;
+                IdMaps::identity()
+            }
+            Err(e) => return Err(e),
+        };
+        // Belt and braces: everything that follows writes to the namespace this thread is in.
+        if NamespaceFd::own()? != ns.id() {
+            return Err(SysError::new("setns", Errno::EXDEV));
+        }
+        Ok(Joined::here(ns.id(), maps))
+    }
+
+    /// Stays in this thread's own namespace, with its own ids.
+    pub fn join_self() -> Result<Joined, SysError> {
+        Ok(Joined::here(NamespaceFd::own()?, IdMaps::identity()))
+    }
+
+    fn here(id: NamespaceId, maps: IdMaps) -> Joined {
+        Joined { id, maps, identity: Identity::own(), files: sysctl::Files::default(), umask_cleared: false }
+    }
+
+    /// Which namespace it is.
+    pub fn id(&self) -> NamespaceId {
+        self.id
+    }
+
+    /// The container's ids in ours; the identity after its user namespace was joined.
+    pub fn maps(&self) -> &IdMaps {
+        &self.maps
+    }
+
+    /// Acts as who the process was when it joined: to be called before files outside the namespace are written.
+    pub fn resume_identity(&mut self) -> Result<(), SysError> {
+        self.identity.resume()
+    }
+
+    /// An object with the ids that the container sees.
+    fn inside(&self, object: Existing) -> Existing {
+        let (owner, creator) = (self.maps.to_inside(object.owner), self.maps.to_inside(object.creator));
+        Existing { owner, creator, ..object }
+    }
+
+    /// Acts for an owner in the container's ids. EOVERFLOW: its user namespace does not map them.
+    fn act_for(&mut self, owner: Owner) -> Result<(), SysError> {
+        let outside = self.maps.to_outside(owner).ok_or_else(|| SysError::new("id map", Errno::EOVERFLOW))?;
+        self.identity.assume(outside)
+    }
+
+    fn create_queue(
+        &mut self,
+        name: &QueueName,
+        capacity: (Option<u64>, Option<u64>),
+        mode: Mode,
+    ) -> Result<Existing, SysError> {
+        let capacity = match capacity {
+            (None, None) => None,
+            (messages, size) => Some((
+                self.or_default(messages, Sysctl::MqMsgDefault, Sysctl::MqMsgMax)?,
+                self.or_default(size, Sysctl::MqMsgsizeDefault, Sysctl::MqMsgsizeMax)?,
+            )),
+        };
+        if !self.umask_cleared {
+            // Nothing of ours relies on it: files are always made with an explicit mode.
+            nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+            self.umask_cleared = true;
+        }
+        mqueue::create(name, capacity, mode)
+    }
+
+    /// What the kernel takes for an attribute that is not given: the default, but not more than the maximum.
+    fn or_default(&mut self, wanted: Option<u64>, default: Sysctl, max: Sysctl) -> Result<u64, SysError> {
+        match wanted {
+            Some(n) => Ok(n),
+            None => Ok(self.read_sysctl(default)?.number().min(self.read_sysctl(max)?.number())),
+        }
+    }
+
+    /// True when what is there now is what `object` describes: ids and names can have been taken by something else.
+    fn is_still(&self, object: &Existing, now: &Existing) -> bool {
+        let same_creator = object.kind == Kind::Mqueue || object.creator == now.creator;
+        // The capacity of a System V queue is the one measure that changes during its life.
+        let same_extent = object.kind == Kind::Msg || object.extent == now.extent;
+        object.id == now.id && same_creator && same_extent && object.message_size == now.message_size
+    }
+}
+
+/// Into the user namespace first, which gives every right there, then into the IPC namespace. Both are held open before, for
+/// afterwards this thread may not look into the process any more.
+fn join_user_namespace(process: Option<&Process>, ns: &NamespaceFd) -> Result<(), SysError> {
+    let user = match process {
+        Some(process) => process.user_namespace()?,
+        None => ns.owning_user_namespace()?,
+    };
+    setns(&user, libc::CLONE_NEWUSER)?;
+    setns(ns.fd(), libc::CLONE_NEWIPC)?;
+    become_root()
+}
+
+impl Ipc for Joined {
+    fn read_sysctl(&mut self, sysctl: Sysctl) -> Result<SysctlValue, SysError> {
+        self.files.read(sysctl, &mut self.identity)
+    }
+
+    fn write_sysctl(&mut self, sysctl: Sysctl, value: SysctlValue) -> Result<(), SysError> {
+        self.files.write(sysctl, value, &mut self.identity)
+    }
+
+    fn find(&mut self, id: &ObjectId) -> Result<Option<Existing>, SysError> {
+        let found = match id {
+            ObjectId::Shm(key) => shm::find(*key),
+            ObjectId::Sem(key) => sem::find(*key),
+            ObjectId::Msg(key) => msg::find(*key),
+            ObjectId::Mqueue(name) => mqueue::find(name),
+        }?;
+        Ok(found.map(|object| self.inside(object)))
+    }
+
+    fn create(&mut self, spec: &ObjectSpec) -> Result<Existing, SysError> {
+        self.act_for(spec.owner)?;
+        let made = match (&spec.id, &spec.shape) {
+            (ObjectId::Shm(key), Shape::Shm { size }) => shm::create(*key, *size, spec.mode),
+            (ObjectId::Sem(key), Shape::Sem { nsems, values }) => sem::create(*key, *nsems, values, spec.mode),
+            (ObjectId::Msg(key), Shape::Msg { max_bytes }) => msg::create(*key, *max_bytes, spec.mode),
+            (ObjectId::Mqueue(name), Shape::Mqueue { max_messages, message_size }) => {
+                self.create_queue(name, (*max_messages, *message_size), spec.mode)
+            }
+            // A shape of another kind: no caller builds that.
+            _ => Err(SysError::new("create", Errno::EINVAL)),
+        }?;
+        Ok(self.inside(made))
+    }
+
+    fn sem_values(&mut self, set: &Existing) -> Result<Vec<u16>, SysError> {
+        let id = set.sysv_id.ok_or_else(|| SysError::new("semctl", Errno::EINVAL))?;
+        sem::values(id, set.extent)
+    }
+
+    fn remove(&mut self, object: &Existing) -> Result<(), SysError> {
+        let now = match (object.kind, object.sysv_id) {
+            (Kind::Shm, Some(id)) => sysv::if_exists(shm::stat(id))?,
+            (Kind::Sem, Some(id)) => sysv::if_exists(sem::stat(id))?,
+            (Kind::Msg, Some(id)) => sysv::if_exists(msg::stat(id))?,
+            _ => match &object.id {
+                Some(ObjectId::Mqueue(name)) => mqueue::find(name)?,
+                _ => return Err(SysError::new("remove", Errno::EINVAL)),
+            },
+        };
+        let Some(now) = now.map(|now| self.inside(now)) else { return Ok(()) };
+        if !self.is_still(object, &now) {
+            return Ok(());
+        }
+        match remove(object) {
+            // Only owner, creator and CAP_SYS_ADMIN may: the owner we can be.
+            Err(e) if matches!(e.errno, Errno::EPERM | Errno::EACCES) => {
+                self.act_for(now.owner).map_err(|_| e)?;
+                remove(object)
+            }
+            other => other,
+        }
+    }
+
+    fn usage(&mut self, kinds: &[Kind]) -> Result<Usage, SysError> {
+        let mut usage = Usage::default();
+        for kind in kinds {
+            match kind {
+                Kind::Shm => shm::usage(&mut usage)?,
+                Kind::Sem => sem::usage(&mut usage)?,
+                Kind::Msg => msg::usage(&mut usage)?,
+                Kind::Mqueue => {}
+            }
+        }
+        Ok(usage)
+    }
+}
+
+fn remove(object: &Existing) -> Result<(), SysError> {
+    match (object.kind, object.sysv_id, &object.id) {
+        (Kind::Shm, Some(id), _) => sysv::SHM.remove(id),
+        (Kind::Sem, Some(id), _) => sysv::SEM.remove(id),
+        (Kind::Msg, Some(id), _) => sysv::MSG.remove(id),
+        (_, _, Some(ObjectId::Mqueue(name))) => mqueue::remove(name),
+        _ => Err(SysError::new("remove", Errno::EINVAL)),
+    }
+}

@@ -1,0 +1,191 @@
+//! IPC namespaces: finding, identifying and locking one. Joining it is [`Joined`]'s business.
+
+pub use super::joined::Joined;
+pub use super::process::Process;
+
+use super::SysError;
+use super::sys::{check, file_system, ioctl, open, proc_path, stat_fd, stat_path};
+use crate::ipc::NamespaceId;
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::FileStat;
+use nix::sys::statfs::NSFS_MAGIC;
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// `_IO(0xb7, n)` of linux/nsfs.h.
+const NS_GET_USERNS: u32 = 0xb701;
+const NS_GET_NSTYPE: u32 = 0xb703;
+/// `_IOR(0xb7, 13, __u64)`: a number that no other namespace ever gets (Linux 6.18).
+const NS_GET_ID: libc::c_ulong = 0x8008_b70d;
+
+/// How often a lock that somebody else holds is tried again.
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+/// An open IPC namespace. It lives as long as this does.
+#[derive(Debug)]
+pub struct NamespaceFd {
+    fd: OwnedFd,
+    id: NamespaceId,
+}
+
+/// The outcome of [`NamespaceFd::lock`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockResult {
+    /// Held until the [`NamespaceFd`] is dropped.
+    Locked,
+    /// Somebody else held it all the time: a process, if it can be seen from here.
+    Busy(Option<i32>),
+}
+
+impl NamespaceFd {
+    /// Opens a namespace file such as `/proc/1/ns/ipc` or a bind mount of one. EINVAL: it is no IPC namespace.
+    pub fn from_path(path: &Path) -> Result<NamespaceFd, SysError> {
+        let not_one = SysError::new("open namespace", Errno::EINVAL);
+        let path = CString::new(path.as_os_str().as_bytes()).map_err(|_| not_one.clone())?;
+        // O_NONBLOCK: a FIFO in its place must not hold us up. Links are followed, because those of procfs are magic; what
+        // counts is what comes out.
+        let fd = open("open namespace", &path, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY)?;
+        if file_system(&fd)? != NSFS_MAGIC
+            || ioctl("ioctl NS_GET_NSTYPE", &fd, NS_GET_NSTYPE)? != i64::from(libc::CLONE_NEWIPC)
+        {
+            return Err(not_one);
+        }
+        NamespaceFd::trusted(fd)
+    }
+
+    /// This thread's own namespace. ENOENT: a kernel without IPC namespaces.
+    pub fn of_self() -> Result<NamespaceFd, SysError> {
+        NamespaceFd::trusted(open("open /proc/thread-self/ns/ipc", OWN, OFlag::O_RDONLY)?)
+    }
+
+    /// A descriptor that the kernel gave out as that of an IPC namespace.
+    pub(super) fn trusted(fd: OwnedFd) -> Result<NamespaceFd, SysError> {
+        let id = identify(&stat_fd(&fd)?);
+        Ok(NamespaceFd { fd, id })
+    }
+
+    /// Identity of this thread's own namespace. ENOENT: a kernel without IPC namespaces.
+    pub fn own() -> Result<NamespaceId, SysError> {
+        stat_path("stat /proc/thread-self/ns/ipc", OWN).map(|s| identify(&s))
+    }
+
+    /// Device and inode. They come back for other namespaces after this one has died.
+    pub fn id(&self) -> NamespaceId {
+        self.id
+    }
+
+    /// A number that no other namespace ever gets, where the kernel has it.
+    pub fn unique_id(&self) -> Option<u64> {
+        let mut id = 0u64;
+        // SAFETY: the kernel writes one u64.
+        let result = unsafe { libc::syscall(libc::SYS_ioctl, self.fd.as_raw_fd(), NS_GET_ID, &raw mut id) };
+        (result == 0).then_some(id)
+    }
+
+    /// The user namespace that owns it. EPERM: that one lies outside ours.
+    pub(super) fn owning_user_namespace(&self) -> Result<OwnedFd, SysError> {
+        let fd = ioctl("ioctl NS_GET_USERNS", &self.fd, NS_GET_USERNS)?;
+        // SAFETY: the kernel has just made this descriptor for us.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+    }
+
+    pub(super) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Takes the lock on the namespace that makes runs wait for each other, for at most about `wait`.
+    pub fn lock(&self, wait: Duration) -> Result<LockResult, SysError> {
+        if self.try_lock()? {
+            return Ok(LockResult::Locked);
+        }
+        let deadline = Instant::now() + wait;
+        while Instant::now() < deadline {
+            std::thread::sleep(LOCK_PAUSE);
+            if self.try_lock()? {
+                return Ok(LockResult::Locked);
+            }
+        }
+        Ok(LockResult::Busy(self.lock_holder()))
+    }
+
+    fn try_lock(&self) -> Result<bool, SysError> {
+        // SAFETY: no pointers are passed.
+        match check("flock", unsafe { libc::flock(self.fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }.into()) {
+            Ok(_) => Ok(true),
+            Err(e) if matches!(e.errno, Errno::EWOULDBLOCK | Errno::EINTR) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn lock_holder(&self) -> Option<i32> {
+        find_lock(&std::fs::read_to_string("/proc/locks").ok()?, self.id)
+    }
+
+    /// All processes in this namespace that can be seen from here.
+    pub fn members(&self) -> Vec<i32> {
+        processes().filter(|pid| self.has_member(*pid)).collect()
+    }
+
+    /// A process of this namespace that is in another PID namespace than `inode`: a sign that the IPC namespace is shared
+    /// between containers.
+    pub fn member_outside(&self, pid_namespace: u64) -> Option<i32> {
+        processes().filter(|pid| self.has_member(*pid)).find(|pid| {
+            stat_path("stat", proc_path(*pid, "/ns/pid").as_c_str()).is_ok_and(|s| s.st_ino != pid_namespace)
+        })
+    }
+
+    fn has_member(&self, pid: i32) -> bool {
+        stat_path("stat", proc_path(pid, "/ns/ipc").as_c_str()).is_ok_and(|s| identify(&s) == self.id)
+    }
+}
+
+/// `/proc/self` would be the main thread, which need not be in the same namespace.
+const OWN: &std::ffi::CStr = c"/proc/thread-self/ns/ipc";
+
+fn identify(stat: &FileStat) -> NamespaceId {
+    NamespaceId { dev: stat.st_dev, ino: stat.st_ino }
+}
+
+/// The process numbers in `/proc`.
+pub(super) fn processes() -> impl Iterator<Item = i32> {
+    std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok())
+}
+
+/// The holder of the flock on a file, from the text of `/proc/locks`: lines of
+/// `1: FLOCK  ADVISORY  WRITE 1234 00:04:4026532177 0 EOF`. Lines with `->` wait.
+fn find_lock(locks: &str, id: NamespaceId) -> Option<i32> {
+    locks.lines().find_map(|line| {
+        let mut words = line.split_ascii_whitespace().skip(1);
+        (words.next()? == "FLOCK").then_some(())?;
+        let pid = words.nth(2)?.parse().ok()?;
+        let mut place = words.next()?.split(':');
+        let major = u64::from_str_radix(place.next()?, 16).ok()?;
+        let minor = u64::from_str_radix(place.next()?, 16).ok()?;
+        let here = (libc::makedev(major as u32, minor as u32), place.next()?.parse().ok()?) == (id.dev, id.ino);
+        // 0 or −1: a process that cannot be seen from here.
+        (here && pid > 0).then_some(pid)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_holder_of_a_lock() {
+        let locks = "1: POSIX  ADVISORY  WRITE 10 00:04:4026532177 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 11 00:05:4026532177 0 EOF\n\
+                     3: FLOCK  ADVISORY  WRITE 0 00:04:4026532178 0 EOF\n\
+                     4: FLOCK  ADVISORY  WRITE 12 00:04:4026532177 0 EOF\n\
+                     4: -> FLOCK  ADVISORY  WRITE 13 00:04:4026532177 0 EOF\n\
+                     garbage\n5: FLOCK\n";
+        let find = |ino| find_lock(locks, NamespaceId { dev: 4, ino });
+        assert_eq!(find(4_026_532_177), Some(12));
+        assert_eq!(find(4_026_532_178), None);
+        assert_eq!(find(1), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! A process, held by a pidfd so that its number cannot come to mean another one.
+
+use super::SysError;
+use super::namespace::NamespaceFd;
+use super::sys::{check_fd, ioctl, open, proc_path, stat_path};
+use crate::ipc::{IdMap, IdMaps};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+/// `PIDFD_GET_IPC_NAMESPACE` and `PIDFD_GET_USER_NAMESPACE` of linux/pidfd.h (Linux 6.11).
+const PIDFD_GET_IPC_NAMESPACE: u32 = 0xff02;
+const PIDFD_GET_USER_NAMESPACE: u32 = 0xff09;
+
+/// A process that was alive when it was opened.
+#[derive(Debug)]
+pub struct Process {
+    pid: i32,
+    pidfd: OwnedFd,
+}
+
+impl Process {
+    /// Opens a process by its number, which must be larger than 1. ESRCH: there is none.
+    pub fn open(pid: i32) -> Result<Process, SysError> {
+        // SAFETY: no pointers are passed.
+        let pidfd = check_fd("pidfd_open", unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
+        Ok(Process { pid, pidfd })
+    }
+
+    /// Its number.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// False once it has ended, even while its parent has not waited for it.
+    pub fn alive(&self) -> bool {
+        let mut poll = libc::pollfd { fd: self.pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one live record, as the count says. A pidfd becomes readable when the process ends.
+        unsafe { libc::poll(&raw mut poll, 1, 0) == 0 }
+    }
+
+    /// Its IPC namespace. ENOENT: a kernel without IPC namespaces; ESRCH: it has ended; EACCES: we may not look into it.
+    pub fn ipc_namespace(&self) -> Result<NamespaceFd, SysError> {
+        let fd = self.namespace("open /proc/PID/ns/ipc", PIDFD_GET_IPC_NAMESPACE, "/ns/ipc")?;
+        NamespaceFd::trusted(fd)
+    }
+
+    /// Its user namespace.
+    pub(super) fn user_namespace(&self) -> Result<OwnedFd, SysError> {
+        self.namespace("open /proc/PID/ns/user", PIDFD_GET_USER_NAMESPACE, "/ns/user")
+    }
+
+    /// The id maps of its user namespace, as seen from ours. Every id maps to itself when both are the same.
+    pub fn id_maps(&self) -> Result<IdMaps, SysError> {
+        let theirs = stat_path("stat /proc/PID/ns/user", proc_path(self.pid, "/ns/user").as_c_str())?;
+        let ours = stat_path("stat /proc/self/ns/user", c"/proc/self/ns/user")?;
+        let maps = if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino) {
+            IdMaps::identity()
+        } else {
+            IdMaps { uid: self.id_map("/uid_map")?, gid: self.id_map("/gid_map")? }
+        };
+        self.still_alive()?;
+        Ok(maps)
+    }
+
+    /// The inode of its PID namespace.
+    pub fn pid_namespace(&self) -> Result<u64, SysError> {
+        let stat = stat_path("stat /proc/PID/ns/pid", proc_path(self.pid, "/ns/pid").as_c_str())?;
+        self.still_alive()?;
+        Ok(stat.st_ino)
+    }
+
+    /// A file below `/proc/PID`, such as `/cgroup`, read whole up to 64 KiB.
+    pub(super) fn read_proc(&self, call: &'static str, rest: &str) -> Result<Vec<u8>, SysError> {
+        let fd = open(call, proc_path(self.pid, rest).as_c_str(), OFlag::O_RDONLY)?;
+        self.still_alive()?;
+        super::file::read_all(&fd, 64 << 10).map_err(|e| SysError::new(call, e.errno()))
+    }
+
+    /// What was just read below `/proc/PID` is of this process and not of a later one with its number.
+    fn still_alive(&self) -> Result<(), SysError> {
+        if self.alive() { Ok(()) } else { Err(SysError::new("pidfd", Errno::ESRCH)) }
+    }
+
+    fn namespace(&self, call: &'static str, request: u32, rest: &str) -> Result<OwnedFd, SysError> {
+        match ioctl("ioctl PIDFD_GET_NAMESPACE", &self.pidfd, request) {
+            // SAFETY: the kernel has just made this descriptor for us.
+            Ok(fd) => return Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) }),
+            Err(e) if matches!(e.errno, Errno::ENOTTY | Errno::EINVAL | Errno::EOPNOTSUPP) => {}
+            Err(e) => return Err(e),
+        }
+        let fd = open(call, proc_path(self.pid, rest).as_c_str(), OFlag::O_RDONLY);
+        self.still_alive()?;
+        fd
+    }
+
+    fn id_map(&self, rest: &str) -> Result<IdMap, SysError> {
+        let text = self.read_proc("read /proc/PID/uid_map", rest)?;
+        str::from_utf8(&text)
+            .ok()
+            .and_then(|text| IdMap::parse(text).ok())
+            .ok_or_else(|| SysError::new("read /proc/PID/uid_map", Errno::EBADMSG))
+    }
+}
