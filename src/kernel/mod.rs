@@ -13,6 +13,10 @@ mod shm;
 mod sys;
 mod sysctl;
 mod sysv;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use crate::ipc::{Existing, Kind, ObjectId, ObjectSpec, Sysctl, SysctlValue, Usage};
 use nix::errno::Errno;
