@@ -1,9 +1,11 @@
 //! The only code that touches the kernel, and the only `unsafe`. Knows nothing of TOML, annotations or plans.
 #![allow(unsafe_code)]
 
+pub mod cgroup;
 pub mod file;
 pub mod identity;
 mod joined;
+pub mod limits;
 mod mqueue;
 mod msg;
 pub mod namespace;
