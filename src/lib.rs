@@ -12,14 +12,21 @@
 //! of TOML, annotations or plans.
 
 pub mod apply;
+pub mod commands;
 pub mod doc;
+pub mod enter;
 pub mod error;
+pub mod hook;
+pub mod installed;
 pub mod ipc;
 pub mod kernel;
+pub mod log;
 pub mod oci;
 pub mod plan;
 pub mod policy;
+pub mod report;
 pub mod request;
+pub mod session;
 pub mod text;
 
 pub use error::{Error, Exit, Result};

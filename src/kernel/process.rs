@@ -63,6 +63,12 @@ impl Process {
         Ok(maps)
     }
 
+    /// The file it executes, as `/proc/PID/exe` names it; `None` where we may not look or it is a kernel thread.
+    pub fn executable(&self) -> Option<String> {
+        let name = nix::fcntl::readlink(proc_path(self.pid, "/exe").as_c_str()).ok()?;
+        name.into_string().ok()
+    }
+
     /// The inode of its PID namespace.
     pub fn pid_namespace(&self) -> Result<u64, SysError> {
         let stat = stat_path("stat /proc/PID/ns/pid", proc_path(self.pid, "/ns/pid").as_c_str())?;

@@ -1,0 +1,297 @@
+//! The command line, as `-h` shows it.
+
+use crate::enter::Target;
+use crate::installed::RequestOptions;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Prepares a container's IPC namespace: System V and message queue sysctls, shared memory, semaphores and queues.
+#[derive(Debug, Parser)]
+#[command(name = "oci-ipc-hook", version, args_conflicts_with_subcommands = true, after_help = HOOK_EXAMPLES)]
+pub struct Cli {
+    /// Without a verb: `hook`.
+    #[command(subcommand)]
+    pub verb: Option<Verb>,
+    /// Options of `hook`.
+    #[command(flatten)]
+    pub request: RequestArgs,
+}
+
+const HOOK_EXAMPLES: &str = "\
+Without a verb it is the hook: it reads the OCI state on standard input.
+
+Examples:
+  oci-ipc-hook demo                                 see it work, without root and without a runtime
+  oci-ipc-hook --profile db2 < state.json           what a runtime calls at createRuntime
+  oci-ipc-hook plan --pid 4711 --profile db2        what would be done to that container
+  oci-ipc-hook inspect --pid 4711                   what that container has
+
+Exit status: 0 done, 1 could not apply (undone), 2 bad input, 3 denied by policy, 4 not supported here.";
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Prepare the container whose OCI state is on standard input
+    #[command(after_help = "\
+Example of a hook in config.json:
+  \"createRuntime\": [{ \"path\": \"/usr/libexec/oci/hooks.d/oci-ipc-hook\", \"args\": [\"oci-ipc-hook\", \"--profile\", \"db2\"], \"env\": [] }]")]
+    Hook(RequestArgs),
+    /// Show what would be done, change nothing
+    #[command(after_help = "\
+Examples:
+  oci-ipc-hook plan --pid 4711 --profile ibm-mq
+  oci-ipc-hook plan --state state.json --json       the annotations of a container
+  oci-ipc-hook plan --self --profile mine           in an entrypoint: exit 10 when something is missing
+
+Exit status: 0 nothing to do, 10 changes are needed, 1 to 4 as the hook.")]
+    Plan(PlanArgs),
+    /// Prepare a namespace that exists
+    #[command(after_help = "\
+Examples:
+  oci-ipc-hook apply --pid 4711 --profile ibm-mq
+  oci-ipc-hook apply --self --profile-file /config/queues.toml    in an init container: objects, without any privilege")]
+    Apply(ApplyArgs),
+    /// Show limits, use and objects of a namespace
+    #[command(after_help = "\
+Examples:
+  oci-ipc-hook inspect --pid 4711
+  oci-ipc-hook inspect --ns /run/ipcns/0b1c --json
+  oci-ipc-hook inspect                              the namespace one is in")]
+    Inspect(InspectArgs),
+    /// Check policy, profiles and hooks.d files
+    #[command(after_help = "\
+Examples:
+  oci-ipc-hook check                                everything that is installed
+  oci-ipc-hook check mine.toml 50-ipc.json")]
+    Check(CheckArgs),
+    /// List profiles, or show one with its numbers
+    #[command(after_help = "\
+Examples:
+  oci-ipc-hook profiles list
+  oci-ipc-hook profiles show db2 --memory 16GiB")]
+    Profiles(ProfilesArgs),
+    /// Add the hook to a config.json
+    #[command(after_help = "\
+Examples:
+  oci-ipc-hook inject --bundle /run/bundle --profile db2
+  oci-ipc-hook inject - --profile db2 < config.json > new.json")]
+    Inject(InjectArgs),
+    /// The whole job in a namespace of its own, shown step by step
+    #[command(after_help = "\
+Examples:
+  oci-ipc-hook demo
+  oci-ipc-hook demo --runtime runc                  in a real container (as root)")]
+    Demo(DemoArgs),
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RequestArgs {
+    /// Profile by name; may stand several times
+    #[arg(long, value_name = "NAME")]
+    pub profile: Vec<String>,
+    /// Profile by file; may stand several times
+    #[arg(long, value_name = "FILE")]
+    pub profile_file: Vec<PathBuf>,
+    /// Policy instead of /etc/oci-ipc-hook/config.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Profiles instead of the installed ones
+    #[arg(long, value_name = "DIR")]
+    pub profiles_dir: Option<PathBuf>,
+}
+
+impl From<RequestArgs> for RequestOptions {
+    fn from(args: RequestArgs) -> Self {
+        RequestOptions {
+            profiles: args.profile,
+            profile_files: args.profile_file,
+            config: args.config,
+            profiles_dir: args.profiles_dir,
+        }
+    }
+}
+
+/// Whose namespace.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct TargetArgs {
+    /// The namespace of this process
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(2..))]
+    pub pid: Option<i32>,
+    /// A namespace file
+    #[arg(long, value_name = "PATH")]
+    pub ns: Option<PathBuf>,
+    /// The container's own namespace, from inside
+    #[arg(long = "self")]
+    pub own: bool,
+}
+
+impl TargetArgs {
+    /// The one that was given.
+    pub fn target(&self) -> Target {
+        match (self.pid, &self.ns) {
+            (Some(pid), _) => Target::Pid(pid),
+            (None, Some(path)) => Target::Path(path.clone()),
+            (None, None) => Target::Own,
+        }
+    }
+}
+
+/// Options of `plan`.
+#[derive(Clone, Debug, Args)]
+pub struct PlanArgs {
+    /// The namespace of this process
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(2..), group = "whose")]
+    pub pid: Option<i32>,
+    /// A namespace file
+    #[arg(long, value_name = "PATH", group = "whose")]
+    pub ns: Option<PathBuf>,
+    /// The container's own namespace, from inside
+    #[arg(long = "self", group = "whose")]
+    pub own: bool,
+    /// OCI state of the container; its annotations count ("-": standard input)
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Bundle of the container
+    #[arg(long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// What is asked for
+    #[command(flatten)]
+    pub request: RequestArgs,
+    /// The report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `apply`.
+#[derive(Clone, Debug, Args)]
+pub struct ApplyArgs {
+    /// Whose namespace
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// OCI state of the container; its id and annotations count ("-": standard input)
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Bundle of the container
+    #[arg(long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// What is asked for
+    #[command(flatten)]
+    pub request: RequestArgs,
+    /// The report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `inspect`.
+#[derive(Clone, Debug, Args)]
+pub struct InspectArgs {
+    /// The namespace of this process
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..), group = "whose")]
+    pub pid: Option<i32>,
+    /// A namespace file
+    #[arg(long, value_name = "PATH", group = "whose")]
+    pub ns: Option<PathBuf>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `check`.
+#[derive(Clone, Debug, Args)]
+pub struct CheckArgs {
+    /// Policy, profiles (.toml) and hooks.d files (.json); default: everything installed
+    pub files: Vec<PathBuf>,
+}
+
+/// Options of `profiles`.
+#[derive(Clone, Debug, Args)]
+pub struct ProfilesArgs {
+    /// Profiles instead of the installed ones
+    #[arg(long, value_name = "DIR", global = true)]
+    pub profiles_dir: Option<PathBuf>,
+    /// What to do
+    #[command(subcommand)]
+    pub verb: ProfilesVerb,
+}
+
+/// Verbs of `profiles`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ProfilesVerb {
+    /// Name and description of every profile
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// One profile with its numbers
+    Show {
+        /// Its name
+        name: String,
+        /// Memory that formulas are computed from; default: this machine's
+        #[arg(long, value_name = "SIZE")]
+        memory: Option<String>,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Options of `inject`.
+#[derive(Clone, Debug, Args)]
+pub struct InjectArgs {
+    /// Directory of the config.json that is changed in place
+    #[arg(long, value_name = "DIR", required_unless_present = "filter")]
+    pub bundle: Option<PathBuf>,
+    /// "-": standard input to standard output
+    #[arg(value_parser = ["-"], value_name = "-", conflicts_with = "bundle")]
+    pub filter: Option<String>,
+    /// Stage at which the hook is called
+    #[arg(long, value_enum, default_value = "createRuntime")]
+    pub stage: Stage,
+    /// What is asked for
+    #[command(flatten)]
+    pub request: RequestArgs,
+}
+
+/// Stages at which the hook works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Stage {
+    /// The right one
+    #[value(name = "createRuntime")]
+    CreateRuntime,
+    /// Its predecessor, for old runtimes
+    #[value(name = "prestart")]
+    Prestart,
+}
+
+/// Options of `demo`.
+#[derive(Clone, Debug, Args)]
+pub struct DemoArgs {
+    /// Use a real container of this runtime (runc, crun, youki)
+    #[arg(long, value_name = "NAME")]
+    pub runtime: Option<String>,
+    /// What the demonstration's container runs: prints what it sees
+    #[arg(long, hide = true)]
+    pub workload: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_shows_an_example() {
+        for verb in Cli::command().get_subcommands_mut() {
+            let help = verb.render_help().to_string();
+            assert!(help.contains("Example"), "{}: {help}", verb.get_name());
+        }
+    }
+}

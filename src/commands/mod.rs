@@ -1,0 +1,144 @@
+//! The verbs. The hook's own way in is found without the command line parser, which costs more than the whole run.
+
+mod apply;
+mod check;
+pub mod cli;
+mod demo;
+mod inject;
+mod inspect;
+mod output;
+mod plan;
+mod profiles;
+
+use crate::error::{Error, Exit};
+use crate::hook;
+use crate::installed::RequestOptions;
+use crate::oci::state::MAX_STATE;
+use clap::Parser as _;
+use cli::{Cli, Verb};
+use std::ffi::OsString;
+use std::io::{IsTerminal as _, Read as _};
+use std::path::PathBuf;
+
+/// Runs the command line `args` (the program's name first) and returns its exit status.
+pub fn run(args: &[OsString]) -> Exit {
+    if let Some(options) = hook_options(args) {
+        return run_hook(&options);
+    }
+    match Cli::try_parse_from(args) {
+        Ok(cli) => verb(cli.verb.unwrap_or(Verb::Hook(cli.request))),
+        Err(error) => {
+            let _ = error.print();
+            if error.use_stderr() { Exit::BadInput } else { Exit::Done }
+        }
+    }
+}
+
+fn verb(verb: Verb) -> Exit {
+    let result = match verb {
+        Verb::Hook(request) => return run_hook(&request.into()),
+        Verb::Plan(args) => plan::run(&args),
+        Verb::Apply(args) => apply::run(&args),
+        Verb::Inspect(args) => inspect::run(&args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Profiles(args) => profiles::run(&args),
+        Verb::Inject(args) => inject::run(&args),
+        Verb::Demo(args) => demo::run(&args),
+    };
+    result.unwrap_or_else(|error| hook::fail(None, &error))
+}
+
+/// The options of `hook`, when the command line holds nothing else; anything unusual is left to the parser with its
+/// messages.
+fn hook_options(args: &[OsString]) -> Option<RequestOptions> {
+    let mut options = RequestOptions::default();
+    let mut words = args.iter().skip(1).peekable();
+    if words.peek().is_some_and(|w| *w == "hook") {
+        words.next();
+    }
+    while let Some(word) = words.next() {
+        let word = word.to_str()?;
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, OsString::from(value)),
+            None => (word, words.next()?.clone()),
+        };
+        match name {
+            "--profile" => options.profiles.push(value.into_string().ok()?),
+            "--profile-file" => options.profile_files.push(value.into()),
+            "--config" if options.config.is_none() => options.config = Some(value.into()),
+            "--profiles-dir" if options.profiles_dir.is_none() => options.profiles_dir = Some(PathBuf::from(value)),
+            _ => return None,
+        }
+    }
+    Some(options)
+}
+
+fn run_hook(options: &RequestOptions) -> Exit {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        let error = Error::bad_input("standard input", "is a terminal, not an OCI state")
+            .remedy("the container runtime calls the hook; see 'oci-ipc-hook --help' and 'oci-ipc-hook demo'");
+        return hook::fail(None, &error);
+    }
+    match read_state(stdin.lock()) {
+        Ok(bytes) => hook::run(options, &bytes),
+        Err(error) => hook::fail(None, &error),
+    }
+}
+
+/// Reads the state, and drains what is beyond the limit: some runtimes fail the start when the pipe breaks.
+fn read_state(mut input: impl std::io::Read) -> Result<Vec<u8>, Error> {
+    let failed = |e: std::io::Error| Error::bad_input("state", format!("standard input cannot be read ({e})"));
+    let mut bytes = Vec::with_capacity(8 << 10);
+    input.by_ref().take(MAX_STATE as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > MAX_STATE {
+        std::io::copy(&mut input, &mut std::io::sink()).map_err(failed)?;
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(words: &[&str]) -> Option<RequestOptions> {
+        let args: Vec<OsString> = ["oci-ipc-hook"].iter().chain(words).map(Into::into).collect();
+        hook_options(&args)
+    }
+
+    #[test]
+    fn the_fast_path_takes_the_hooks_own_options_only() {
+        assert_eq!(options(&[]), Some(RequestOptions::default()));
+        assert_eq!(options(&["hook"]), Some(RequestOptions::default()));
+        let got =
+            options(&["--profile", "a", "--profile=b", "--profile-file", "/p", "--config=/c", "--profiles-dir", "/d"]);
+        let expected = RequestOptions {
+            profiles: vec!["a".into(), "b".into()],
+            profile_files: vec!["/p".into()],
+            config: Some("/c".into()),
+            profiles_dir: Some("/d".into()),
+        };
+        assert_eq!(got, Some(expected));
+        for other in
+            [&["plan"][..], &["--help"], &["hook", "-h"], &["--profile"], &["--config", "a", "--config", "b"], &["x"]]
+        {
+            assert_eq!(options(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn both_ways_agree() {
+        let words = ["oci-ipc-hook", "--profile", "a", "--profile-file", "/p", "--config", "/c"];
+        let args: Vec<OsString> = words.iter().map(Into::into).collect();
+        let cli = Cli::try_parse_from(words).unwrap();
+        assert_eq!(Some(RequestOptions::from(cli.request)), hook_options(&args));
+    }
+
+    #[test]
+    fn a_long_state_is_drained() {
+        let mut input = std::io::Cursor::new(vec![b' '; 3 * MAX_STATE]);
+        let bytes = read_state(&mut input).unwrap();
+        assert_eq!(bytes.len(), MAX_STATE + 1);
+        assert_eq!(input.position(), 3 * MAX_STATE as u64);
+    }
+}

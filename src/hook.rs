@@ -1,0 +1,110 @@
+//! The hook: state on stdin → request → plan → apply → log.
+
+use crate::enter::Target;
+use crate::error::{Error, Exit, Result};
+use crate::installed::{self, RequestOptions};
+use crate::kernel::file::{FileError, read_regular};
+use crate::log::{self, Event};
+use crate::oci::{Moment, Spec, State, bundle};
+use crate::policy::OnError;
+use crate::request::annotation::Annotations;
+use crate::session::{Order, Session};
+use std::path::Path;
+use std::time::Instant;
+
+/// Runs the hook on the text of stdin and prints an error once.
+pub fn run(options: &RequestOptions, stdin: &[u8]) -> Exit {
+    let start = Instant::now();
+    let state = match State::parse(stdin) {
+        Ok(state) => state,
+        Err(error) => return fail(None, &error),
+    };
+    let mut session = match order(options, &state) {
+        Ok(Some(order)) => Session::new(order),
+        Ok(None) => return Exit::Done,
+        Err(error) => {
+            let event = Event { outcome: "refused", error: Some(&error), ..event(&state, start) };
+            event.send();
+            return fail(Some(&state.id), &error);
+        }
+    };
+    let result = session.ready().and_then(|mut ready| ready.apply().map(|outcome| (ready, outcome)));
+    let namespace = session.namespace_id();
+    let error = match &result {
+        Ok((ready, outcome)) => {
+            let error = outcome.error.clone();
+            let plan = Some(&ready.plan);
+            let word = log::word(outcome);
+            Event { namespace, outcome: word, error: error.as_ref(), plan, ..event(&state, start) }.send();
+            error
+        }
+        Err(error) => {
+            Event { namespace, outcome: "refused", error: Some(error), ..event(&state, start) }.send();
+            Some(error.clone())
+        }
+    };
+    match error {
+        None => Exit::Done,
+        Some(error) => match (fail(Some(&state.id), &error), session.config().on_error.value) {
+            (_, OnError::Warn) => Exit::Done,
+            (exit, OnError::Fail) => exit,
+        },
+    }
+}
+
+/// What the state asks for; `None` when it asks for nothing.
+fn order(options: &RequestOptions, state: &State<'_>) -> Result<Option<Order>> {
+    let annotations = Annotations::parse(&state.annotations)?;
+    if annotations.is_empty() && !options.asks() {
+        return Ok(None);
+    }
+    let (pid, late) = match state.moment()? {
+        Moment::Prepare { pid, late } => (pid, late),
+        Moment::CleanUp => return Ok(None),
+    };
+    let config = installed::read_config(options)?;
+    config.admit(&annotations)?;
+    let spec = state.bundle.as_deref().map(read_bundle).transpose()?;
+    let profiles = installed::read_profiles(options, annotations)?;
+    Ok(Some(Order { target: Target::Pid(pid), container: Some(state.id.to_string()), spec, config, profiles, late }))
+}
+
+/// Reads config.json of a bundle.
+///
+/// # Errors
+/// Not an absolute path, not there, a link, too large, or not a configuration.
+pub fn read_bundle(dir: &str) -> Result<Spec> {
+    if !dir.starts_with('/') {
+        return Err(Error::bad_input("bundle", "not an absolute path").found(dir));
+    }
+    let path = Path::new(dir).join("config.json");
+    let name = path.to_string_lossy();
+    let bytes = read_regular(&path, bundle::MAX_CONFIG).map_err(|e| match e {
+        FileError::NotFound => Error::bad_input(&*name, "no such file")
+            .remedy("the state's bundle must be the directory of config.json; createRuntime is the stage where it is"),
+        e => installed::unreadable(&name, &e),
+    })?;
+    Spec::parse(&bytes, &name)
+}
+
+fn event<'e>(state: &'e State<'_>, start: Instant) -> Event<'e> {
+    Event {
+        container: &state.id,
+        namespace: None,
+        outcome: "refused",
+        error: None,
+        plan: None,
+        duration_usec: u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
+    }
+}
+
+/// Prints an error line; a closed stderr does not matter.
+pub fn fail(container: Option<&str>, error: &Error) -> Exit {
+    use std::io::Write as _;
+    let line = match container {
+        Some(id) => format!("oci-ipc-hook: {}: {error}\n", crate::text::escape(&crate::text::shorten(id, 64))),
+        None => format!("oci-ipc-hook: {error}\n"),
+    };
+    let _ = std::io::stderr().write_all(line.as_bytes());
+    error.exit()
+}

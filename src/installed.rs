@@ -1,0 +1,137 @@
+//! Files of the installation: the policy and the profiles, found by name, read only when they can be trusted.
+
+use crate::error::{Error, Result};
+use crate::kernel::file::{FileError, TrustedDir, read_trusted};
+use crate::kernel::limits::page_size;
+use crate::policy::{Config, config};
+use crate::request::annotation::{Annotations, ProfileName};
+use crate::request::profile::{MAX_PROFILE, administrators};
+use crate::request::{By, Profile};
+use std::path::{Path, PathBuf};
+
+/// The administrator's policy.
+pub const CONFIG_FILE: &str = "/etc/oci-ipc-hook/config.toml";
+/// Directories of profiles; the first that has a name wins.
+pub const PROFILE_DIRS: [&str; 2] = ["/etc/oci-ipc-hook/profiles.d", "/usr/share/oci-ipc-hook/profiles.d"];
+
+/// The options that every verb with a request takes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestOptions {
+    /// `--profile NAME`.
+    pub profiles: Vec<String>,
+    /// `--profile-file FILE`.
+    pub profile_files: Vec<PathBuf>,
+    /// `--config FILE`.
+    pub config: Option<PathBuf>,
+    /// `--profiles-dir DIR`.
+    pub profiles_dir: Option<PathBuf>,
+}
+
+impl RequestOptions {
+    /// True when the options themselves ask for something.
+    pub fn asks(&self) -> bool {
+        !self.profiles.is_empty() || !self.profile_files.is_empty()
+    }
+}
+
+/// Reads the policy; the built-in one when there is no file.
+///
+/// # Errors
+/// A file that was named but is not there; one that cannot be trusted or does not parse.
+pub fn read_config(options: &RequestOptions) -> Result<Config> {
+    let (path, built_in) = match &options.config {
+        Some(path) => (path.as_path(), false),
+        None => (Path::new(CONFIG_FILE), true),
+    };
+    let name = path.to_string_lossy();
+    match read_trusted(path, built_in, config::MAX_CONFIG) {
+        Ok(bytes) => Config::parse(&name, text(&name, &bytes)?, page_size()),
+        Err(FileError::NotFound) if built_in => Ok(Config::default()),
+        Err(error) => Err(unreadable(&name, &error)),
+    }
+}
+
+/// Reads everything that is asked for by options and annotations.
+///
+/// # Errors
+/// A profile that is not there, cannot be trusted, or does not parse.
+pub fn read_profiles(options: &RequestOptions, annotations: Annotations) -> Result<Vec<Profile>> {
+    let mut profiles = Vec::new();
+    for path in &options.profile_files {
+        let name = path.to_string_lossy();
+        let bytes = read_trusted(path, false, MAX_PROFILE).map_err(|e| unreadable(&name, &e))?;
+        let short = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
+        profiles.push(Profile::parse_toml(&name, text(&name, &bytes)?, &administrators(&format!("profile:{short}")))?);
+    }
+    for name in &options.profiles {
+        let name: ProfileName = name
+            .parse()
+            .map_err(|why: crate::ipc::ValueError| Error::bad_input("--profile", why.to_string()).found(name))?;
+        profiles.push(named(options, &name)?);
+    }
+    for name in &annotations.profiles {
+        profiles.push(named(options, name)?);
+    }
+    if annotations.has_inline() {
+        profiles.push(annotations.inline);
+    }
+    Ok(profiles)
+}
+
+/// Reads a profile by name.
+///
+/// # Errors
+/// As [`read_profiles`].
+pub fn named(options: &RequestOptions, name: &ProfileName) -> Result<Profile> {
+    let by = administrators(&format!("profile:{name}"));
+    let file = format!("{name}.toml");
+    for dir in directories(options) {
+        if let Some(profile) = in_directory(&dir, &file, &by, options.profiles_dir.is_none())? {
+            return Ok(profile);
+        }
+    }
+    let looked: Vec<_> = directories(options).iter().map(|d| d.display().to_string()).collect();
+    Err(Error::bad_input(format!("profile {name}"), "there is no such profile")
+        .found(format!("no {file} in {}", looked.join(" or ")))
+        .remedy("'oci-ipc-hook profiles list' shows what is installed"))
+}
+
+/// The directories that are searched, in this order.
+pub fn directories(options: &RequestOptions) -> Vec<PathBuf> {
+    match &options.profiles_dir {
+        Some(dir) => vec![dir.clone()],
+        None => PROFILE_DIRS.map(PathBuf::from).to_vec(),
+    }
+}
+
+fn in_directory(dir: &Path, file: &str, by: &By, built_in: bool) -> Result<Option<Profile>> {
+    let path = dir.join(file);
+    let name = path.to_string_lossy();
+    let bytes = TrustedDir::open(dir, built_in).and_then(|d| d.read(Path::new(file), MAX_PROFILE));
+    match bytes {
+        Ok(bytes) => Profile::parse_toml(&name, text(&name, &bytes)?, by).map(Some),
+        Err(FileError::NotFound) => Ok(None),
+        Err(error) => Err(unreadable(&name, &error)),
+    }
+}
+
+/// Why a file was not read, with the remedy.
+pub fn unreadable(name: &str, error: &FileError) -> Error {
+    let remedy = match error {
+        FileError::NotFound => "see whether the path is right",
+        FileError::Link => "name the file itself, by a path without symbolic links",
+        FileError::Untrusted { .. } => "chown it and its directory to root and chmod go-w them",
+        FileError::TooLarge(_) => "split it",
+        FileError::NotRegular => "name a regular file",
+        FileError::Io(..) => "see whether the hook may read it",
+    };
+    Error::bad_input(name, error.to_string()).remedy(remedy)
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// It is not UTF-8.
+pub fn text<'b>(name: &str, bytes: &'b [u8]) -> Result<&'b str> {
+    std::str::from_utf8(bytes).map_err(|e| Error::bad_input(name, format!("not UTF-8 at byte {}", e.valid_up_to())))
+}

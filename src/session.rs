@@ -1,0 +1,207 @@
+//! One run in one namespace: found, locked, joined, looked at, planned. Shared by `hook`, `plan` and `apply`.
+
+use crate::apply::{Outcome, apply};
+use crate::enter::{Found, Target};
+use crate::error::{Error, Result};
+use crate::ipc::{IdMaps, Kind, Snapshot, Sysctl};
+use crate::kernel::identity::{CapSet, Capabilities};
+use crate::kernel::limits::{QueueLimit, page_size};
+use crate::kernel::namespace::Joined;
+use crate::kernel::{Ipc, SysError};
+use crate::oci::Spec;
+use crate::plan::{self, Action, Change, Facts, Needs, Plan};
+use crate::policy::Config;
+use crate::report::Subject;
+use crate::request::{Memory, Profile, Request, merge};
+use nix::errno::Errno;
+
+/// Everything a run starts from.
+#[derive(Debug)]
+pub struct Order {
+    /// Whose namespace.
+    pub target: Target,
+    /// Container id, when there is one.
+    pub container: Option<String>,
+    /// config.json, when there is one.
+    pub spec: Option<Spec>,
+    /// The policy.
+    pub config: Config,
+    /// What is asked.
+    pub profiles: Vec<Profile>,
+    /// The workload may be running already.
+    pub late: bool,
+}
+
+/// A run under way.
+#[derive(Debug)]
+pub struct Session {
+    order: Order,
+    found: Option<Found>,
+}
+
+/// A namespace joined, and what will be done in it.
+#[derive(Debug)]
+pub struct Ready {
+    /// The steps.
+    pub plan: Plan,
+    /// Memory that formulas were computed from, when one was used.
+    pub memory: Option<Memory>,
+    joined: Joined,
+}
+
+impl Session {
+    /// Starts; nothing is touched yet.
+    pub fn new(order: Order) -> Session {
+        Session { order, found: None }
+    }
+
+    /// What the run is about, for reports.
+    pub fn subject(&self) -> Subject<'_> {
+        Subject {
+            container: self.order.container.as_deref(),
+            namespace: self.found.as_ref().map(Found::report),
+            spec_checked: self.order.spec.is_some(),
+        }
+    }
+
+    /// The namespace, once it was found.
+    pub fn namespace_id(&self) -> Option<crate::ipc::NamespaceId> {
+        self.found.as_ref().map(Found::id)
+    }
+
+    /// The policy.
+    pub fn config(&self) -> &Config {
+        &self.order.config
+    }
+
+    /// Joins the namespace, looks at it and makes the plan. Changes nothing.
+    ///
+    /// # Errors
+    /// Everything that can be known before the first write.
+    pub fn ready(&mut self) -> Result<Ready> {
+        let order = &mut self.order;
+        let spec = order.spec.as_ref();
+        let found = self.found.insert(Found::find(&order.target, spec)?);
+        found.lock()?;
+        let memory = match order.profiles.iter().any(Profile::needs_memory) {
+            true => Some(found.memory(spec)?),
+            false => None,
+        };
+        let request = merge(std::mem::take(&mut order.profiles), memory.as_ref(), page_size())?;
+        let mut joined = found.join()?;
+        let snapshot = look(&mut joined, &request, &plan::needs(&request))?;
+        let maps = joined.maps().clone();
+        let facts = Facts {
+            snapshot: &snapshot,
+            shared: found.shared,
+            spec: spec.map(|s| s.sysctls.as_slice()),
+            policy: &order.config,
+            default_owner: found.default_owner(spec),
+            maps: &maps,
+            page_size: page_size(),
+            msgqueue_limit: queue_limit(&request)?,
+        };
+        let mut plan = plan::build(&request, &facts)?;
+        if order.late {
+            plan.warnings
+                .push("the workload may have started already: use the createRuntime stage, not poststart".to_owned());
+        }
+        Ok(Ready { plan, memory, joined })
+    }
+}
+
+impl Ready {
+    /// Does what the plan says, or takes it back.
+    ///
+    /// # Errors
+    /// Rights that the plan does not need could not be given up: nothing was changed.
+    pub fn apply(&mut self) -> Result<Outcome> {
+        if !self.plan.is_noop() {
+            give_up_rights(&self.plan)?;
+        }
+        Ok(apply(&self.plan, &mut self.joined))
+    }
+
+    /// The container's ids in ours.
+    pub fn maps(&self) -> &IdMaps {
+        self.joined.maps()
+    }
+
+    /// Acts as who the process was at the start, before anything outside the namespace is written.
+    ///
+    /// # Errors
+    /// The kernel does not let it.
+    pub fn leave_owner(&mut self) -> Result<()> {
+        self.joined.resume_identity().map_err(|e| Error::failed("own identity", e.to_string()))
+    }
+}
+
+/// Reads what the plan depends on.
+fn look(joined: &mut Joined, request: &Request, needs: &Needs) -> Result<Snapshot> {
+    let mut snapshot = Snapshot::default();
+    for sysctl in Sysctl::ALL.into_iter().filter(|s| needs.sysctls[s.index()]) {
+        match joined.read_sysctl(sysctl) {
+            Ok(value) => snapshot.sysctls[sysctl.index()] = Some(value),
+            // Left out: the plan says which kernel option is missing.
+            Err(e) if e.errno == Errno::ENOENT => {}
+            Err(e) => return Err(look_error(sysctl.name(), &e)),
+        }
+    }
+    snapshot.usage = joined.usage(&needs.kinds).map_err(|e| look_error("usage of the namespace", &e))?;
+    snapshot.objects.reserve(request.objects.len());
+    for wish in &request.objects {
+        if let Some(existing) = joined.find(&wish.id).map_err(|e| look_error(&wish.id.to_string(), &e))? {
+            snapshot.objects.push(existing);
+        }
+    }
+    Ok(snapshot)
+}
+
+fn look_error(what: &str, error: &SysError) -> Error {
+    match error.errno {
+        Errno::ENOSYS => Error::unsupported(what, format!("this kernel does not have it ({error})"))
+            .remedy("a kernel with CONFIG_SYSVIPC and CONFIG_POSIX_MQUEUE is needed"),
+        Errno::EACCES | Errno::EPERM => Error::unsupported(what, format!("not permitted ({error})"))
+            .remedy("run the hook as root, or as the owner of the container's user namespace"),
+        _ => Error::failed(what, error.to_string()),
+    }
+}
+
+/// RLIMIT_MSGQUEUE for the queues of this run, raised as far as it may be; `None` = no limit, or no queue is asked for.
+fn queue_limit(request: &Request) -> Result<Option<u64>> {
+    if !request.objects.iter().any(|o| o.id.kind() == Kind::Mqueue) {
+        return Ok(None);
+    }
+    let failed = |e: SysError| Error::failed("RLIMIT_MSGQUEUE", e.to_string());
+    let mut limit = QueueLimit::own().map_err(failed)?;
+    if limit.soft < limit.hard {
+        limit.raise_to(limit.hard).map_err(failed)?;
+    }
+    match limit.raise_to(u64::MAX) {
+        Ok(()) => Ok(None),
+        Err(e) if e.errno == Errno::EPERM => Ok(Some(limit.soft)),
+        Err(e) => Err(failed(e)),
+    }
+}
+
+/// Of the rights that were needed on the way in, keeps those that the plan needs.
+fn give_up_rights(plan: &Plan) -> Result<()> {
+    // To become the owner of a sysctl's file in a user namespace, or of an object.
+    let mut keep = CapSet::SETUID.and(CapSet::SETGID);
+    for step in &plan.steps {
+        let Change::Object { spec, .. } = &step.change else { continue };
+        match step.action {
+            // IPC_RMID of an object that somebody else made.
+            Action::Replace => keep = keep.and(CapSet::SYS_ADMIN),
+            Action::None => continue,
+            _ => {}
+        }
+        keep = keep.and(CapSet::SETPCAP);
+        keep = keep.and(match spec.id.kind() {
+            Kind::Mqueue => CapSet::DAC_OVERRIDE.and(CapSet::FOWNER).and(CapSet::SYS_RESOURCE),
+            _ => CapSet::IPC_OWNER,
+        });
+    }
+    let failed = |e: SysError| Error::failed("capabilities", e.to_string());
+    Capabilities::own().map_err(failed)?.keep(keep).map_err(failed)
+}
