@@ -137,7 +137,10 @@ impl Ready {
 }
 
 /// Reads what the plan depends on.
-fn look(joined: &mut Joined, request: &Request, needs: &Needs) -> Result<Snapshot> {
+///
+/// # Errors
+/// The kernel refuses, or does not have such objects; a sysctl that is missing is left out for the plan to name.
+pub fn look(joined: &mut dyn Ipc, request: &Request, needs: &Needs) -> Result<Snapshot> {
     let mut snapshot = Snapshot::default();
     for sysctl in Sysctl::ALL.into_iter().filter(|s| needs.sysctls[s.index()]) {
         match joined.read_sysctl(sysctl) {

@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 
 pub mod cgroup;
+#[cfg(any(test, feature = "fake-kernel"))]
+pub mod fake;
 pub mod file;
 pub mod identity;
 mod joined;

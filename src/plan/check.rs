@@ -3,6 +3,7 @@
 use super::build::value_after;
 use super::{Action, Change, Facts, Plan};
 use crate::error::{Error, Result};
+use crate::ipc::sysctl::UNLIMITED;
 use crate::ipc::{Kind, Shape, Sysctl, SysctlValue};
 use crate::policy::budget;
 use crate::request::{Authority, Target};
@@ -175,11 +176,23 @@ pub(super) fn totals(plan: &Plan, facts: &Facts<'_>) -> Result<()> {
     Ok(())
 }
 
+/// The sysctl that [`warn`] compares with this one.
+pub(super) const fn partner(sysctl: Sysctl) -> Option<Sysctl> {
+    match sysctl {
+        Sysctl::Shmall => Some(Sysctl::Shmmax),
+        Sysctl::Shmmax => Some(Sysctl::Shmall),
+        Sysctl::Msgmax => Some(Sysctl::Msgmnb),
+        Sysctl::Msgmnb => Some(Sysctl::Msgmax),
+        _ => None,
+    }
+}
+
 /// What does not fail but surprises.
 pub(super) fn warn(plan: &mut Plan, facts: &Facts<'_>) {
     let number = |sysctl| value_after(plan, facts, sysctl).map(SysctlValue::number);
     let mut warnings = Vec::new();
     if let (Some(all), Some(max)) = (number(Sysctl::Shmall), number(Sysctl::Shmmax))
+        && max < UNLIMITED
         && u128::from(all) * u128::from(facts.page_size) < u128::from(max)
         && touches(plan, &[Sysctl::Shmall, Sysctl::Shmmax])
     {

@@ -132,6 +132,9 @@ pub fn needs(request: &Request) -> Needs {
     let mut needs = Needs { sysctls: [false; 13], kinds: Vec::new() };
     for target in &request.sysctls {
         needs.sysctls[target.sysctl.index()] = true;
+        if let Some(partner) = check::partner(target.sysctl) {
+            needs.sysctls[partner.index()] = true;
+        }
     }
     for kind in Kind::ALL {
         if request.objects.iter().any(|o| o.id.kind() == kind) {

@@ -152,7 +152,7 @@ impl Amount {
             Amount::Size(..) => u128::from(self.bytes()),
             Amount::Percent(p) if unit == Unit::Pages => bytes * u128::from(p) / 100 / page,
             Amount::Percent(p) => bytes * u128::from(p) / 100,
-            Amount::PerGib(n) => (u128::from(n) * bytes >> 30).max(1),
+            Amount::PerGib(n) => ((u128::from(n) * bytes) >> 30).max(1),
             Amount::Unlimited => u128::from(UNLIMITED),
         };
         match u64::try_from(exact) {

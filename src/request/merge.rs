@@ -5,8 +5,7 @@ use super::amount::Memory;
 use super::profile::{ObjectWish, Profile, SysctlWish};
 use super::{Authority, By};
 use crate::error::{Error, Result};
-use crate::ipc::{Bound, ObjectId, SemField, Sysctl};
-use std::collections::HashMap;
+use crate::ipc::{Bound, SemField, Sysctl};
 
 /// Everything that is asked for, numbers computed.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -47,6 +46,9 @@ pub struct Limit {
     /// Who asks.
     pub by: By,
 }
+
+/// A limit with its bound.
+type Wanted<'l> = (Bound, &'l Limit);
 
 impl Range {
     /// The number that satisfies the range and is nearest to `current`.
@@ -106,7 +108,7 @@ impl Range {
     }
 
     /// The first pair that cannot both hold.
-    fn contradiction(&self) -> Option<((Bound, &Limit), (Bound, &Limit))> {
+    fn contradiction(&self) -> Option<(Wanted<'_>, Wanted<'_>)> {
         let exact = self.exact.as_ref().map(|l| (Bound::Exact, l));
         let low = self.low.as_ref().map(|l| (Bound::AtLeast, l));
         let high = self.high.as_ref().map(|l| (Bound::AtMost, l));
@@ -194,7 +196,7 @@ fn add_sysctl(request: &mut Request, wish: &SysctlWish, memory: Option<&Memory>,
     Ok(())
 }
 
-fn contradiction(name: &str, (bound_a, a): (Bound, &Limit), (bound_b, b): (Bound, &Limit)) -> Error {
+fn contradiction(name: &str, (bound_a, a): Wanted<'_>, (bound_b, b): Wanted<'_>) -> Error {
     Error::bad_input(name, "the two exclude each other")
         .wanted(format!("{}{} ({}) and {}{} ({})", bound_a.prefix(), a.value, a.by, bound_b.prefix(), b.value, b.by))
         .remedy("use one of the profiles, or loosen one of the two")
@@ -212,11 +214,6 @@ fn unique(mut objects: Vec<ObjectWish>) -> Result<Vec<ObjectWish>> {
     }
     objects.dedup_by(|b, a| a.id == b.id);
     Ok(objects)
-}
-
-/// Finds objects by id.
-pub fn index(objects: &[ObjectWish]) -> HashMap<&ObjectId, &ObjectWish> {
-    objects.iter().map(|o| (&o.id, o)).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The integration suite: the built binary against real namespaces of the running kernel. Works as any user; what needs
 //! root says so when it is left out.
 
+#![allow(clippy::expect_used, clippy::unwrap_used)]
+
 mod hostile;
 mod namespace;
 mod support;

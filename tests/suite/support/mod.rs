@@ -1,7 +1,7 @@
 //! Namespaces to work on and ways to call the binary.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 /// The binary under test: `OCI_IPC_HOOK_BIN`, or what cargo built for this run.
@@ -146,11 +146,6 @@ impl Dir {
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path).expect("a new directory");
         Dir { path }
-    }
-
-    /// Its path.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// Writes a file, mode 0644, and returns its path as text.
