@@ -244,7 +244,7 @@ mod tests {
         let both = [v1.clone(), v2.clone()];
         assert_eq!(smallest_limit(&both, false), Ok(Some(3000)));
         assert_eq!(smallest_limit(&both, true), Ok(Some(5000)));
-        assert_eq!(smallest_limit(&[v1.clone()], false), Ok(Some(4000)));
+        assert_eq!(smallest_limit(std::slice::from_ref(&v1), false), Ok(Some(4000)));
         assert_eq!(smallest_limit(&[v1], true), Ok(None));
         write(&v2.path, "memory.max", "many\n");
         assert_eq!(smallest_limit(&[v2], false).unwrap_err().errno, Errno::EBADMSG);

@@ -13,6 +13,8 @@ use nix::errno::Errno;
 #[derive(Debug)]
 pub struct Joined {
     id: NamespaceId,
+    /// Nothing was joined: what is mounted here belongs to it.
+    own: bool,
     maps: IdMaps,
     identity: Identity,
     files: sysctl::Files,
@@ -35,21 +37,26 @@ impl Joined {
         if NamespaceFd::own()? != ns.id() {
             return Err(SysError::new("setns", Errno::EXDEV));
         }
-        Ok(Joined::here(ns.id(), maps))
+        Ok(Joined::here(ns.id(), false, maps))
     }
 
     /// Stays in this thread's own namespace, with its own ids.
     pub fn join_self() -> Result<Joined, SysError> {
-        Ok(Joined::here(NamespaceFd::own()?, IdMaps::identity()))
+        Ok(Joined::here(NamespaceFd::own()?, true, IdMaps::identity()))
     }
 
-    fn here(id: NamespaceId, maps: IdMaps) -> Joined {
-        Joined { id, maps, identity: Identity::own(), files: sysctl::Files::default(), umask_cleared: false }
+    fn here(id: NamespaceId, own: bool, maps: IdMaps) -> Joined {
+        Joined { id, own, maps, identity: Identity::own(), files: sysctl::Files::default(), umask_cleared: false }
     }
 
     /// Which namespace it is.
     pub fn id(&self) -> NamespaceId {
         self.id
+    }
+
+    /// True when it was not joined but is this process's own from the start.
+    pub(super) fn is_own(&self) -> bool {
+        self.own
     }
 
     /// The container's ids in ours; the identity after its user namespace was joined.

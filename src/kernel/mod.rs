@@ -8,6 +8,7 @@ pub mod file;
 pub mod identity;
 mod joined;
 pub mod limits;
+pub mod listing;
 mod mqueue;
 mod msg;
 pub mod namespace;
@@ -17,6 +18,7 @@ mod shm;
 mod sys;
 mod sysctl;
 mod sysv;
+pub mod sysvipc;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use crate::ipc::{Existing, Key, Kind, Mode, ObjectId, ObjectSpec, Owner, Shape, Sysctl, SysctlValue, Usage};
 use crate::kernel::Ipc;
+use crate::kernel::identity::{CapSet, Capabilities};
+use crate::kernel::listing::{Listing, list_all};
 use crate::kernel::testing::{in_fresh_namespace, is_root};
 use nix::errno::Errno;
 
@@ -224,5 +226,76 @@ fn others_objects_can_be_seen_without_any_right() {
             }
             assert!(ns.remove(object).is_err(), "{:?}", object.id);
         }
+    });
+}
+
+#[test]
+fn the_list_equals_what_was_made() {
+    in_fresh_namespace(|ns| {
+        let empty = list_all(ns).unwrap();
+        assert_eq!(empty, Listing::default());
+        let more = [mqueue("/a", None, None), shm(2, 1), msg(2, None)];
+        let made: Vec<Existing> = one_of_each().iter().chain(&more).map(|s| ns.create(s).unwrap()).collect();
+        let list = list_all(ns).unwrap();
+        assert_eq!(list.mqueue_error, None);
+        let listed = list.shm.iter().map(Existing::from).chain(list.sem.iter().map(Existing::from));
+        let listed = listed.chain(list.msg.iter().map(Existing::from)).chain(list.mqueue.iter().map(Existing::from));
+        let listed: Vec<Existing> = listed.collect();
+        let order = |kind| made.iter().filter(move |m| m.kind == kind).cloned();
+        let mut expected: Vec<Existing> = order(Kind::Shm).chain(order(Kind::Sem)).chain(order(Kind::Msg)).collect();
+        expected.extend([made[4].clone(), made[3].clone()]);
+        assert_eq!(listed, expected);
+        assert_eq!(list.shm[0].cpid, std::process::id() as i32);
+        assert_eq!(list.mqueue[0].content.unwrap().bytes, 0);
+    });
+}
+
+#[test]
+fn a_removed_segment_that_is_attached_is_listed_as_such() {
+    in_fresh_namespace(|ns| {
+        let made = ns.create(&shm(5, 8192)).unwrap();
+        // SAFETY: a new mapping at a place that the kernel chooses.
+        let place = unsafe { libc::shmat(made.sysv_id.unwrap(), std::ptr::null(), 0) };
+        // SAFETY: the segment has 8192 bytes and is mapped for writing.
+        unsafe { place.cast::<u8>().write_volatile(1) };
+        let seen = list_all(ns).unwrap().shm[0];
+        assert_eq!((seen.nattch, seen.rss, seen.removed), (1, 4096, false));
+        ns.remove(&made).unwrap();
+        let seen = list_all(ns).unwrap().shm[0];
+        assert_eq!((seen.removed, seen.common.key, Existing::from(&seen).id), (true, 0, None));
+        assert_eq!(ns.find(&ObjectId::Shm(key(5))).unwrap(), None);
+    });
+}
+
+#[test]
+fn what_may_not_be_opened_is_listed_without_its_content() {
+    if !is_root() {
+        return;
+    }
+    in_fresh_namespace(|ns| {
+        let owner = Owner { uid: 1001, gid: 1002 };
+        for spec in one_of_each() {
+            ns.create(&ObjectSpec { owner, mode: "0000".parse().unwrap(), ..spec }).unwrap();
+        }
+        ns.resume_identity().unwrap();
+        Capabilities::own().unwrap().keep(CapSet::SYS_ADMIN).unwrap();
+        let list = list_all(ns).unwrap();
+        assert_eq!((list.shm.len(), list.sem.len(), list.mqueue_error), (1, 1, None));
+        assert_eq!(list.msg[0].qbytes, Some(4096), "asked without the right to read");
+        let queue = &list.mqueue[0];
+        assert_eq!((queue.owner, queue.mode.bits(), queue.content), (owner, 0, None));
+        assert_eq!(queue.name, "/größe".as_bytes());
+    });
+}
+
+#[test]
+fn ten_thousand_objects_are_listed() {
+    in_fresh_namespace(|ns| {
+        for n in 1..=10_000 {
+            ns.create(&sem(n, 1, &[])).unwrap();
+        }
+        let list = list_all(ns).unwrap();
+        assert_eq!(list.sem.len(), 10_000);
+        assert!(list.sem.iter().zip(1..).all(|(s, n)| s.common.key == n));
     });
 }

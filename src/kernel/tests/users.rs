@@ -1,4 +1,5 @@
-use crate::ipc::{IdMaps, Key, ObjectId, ObjectSpec, Owner, Shape, Sysctl, SysctlValue};
+use crate::ipc::{Existing, IdMaps, Key, ObjectId, ObjectSpec, Owner, Shape, Sysctl, SysctlValue};
+use crate::kernel::listing::list_all;
 use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, Process};
 use crate::kernel::testing::{Container, become_user, in_child, is_root};
 use crate::kernel::{Ipc, identity};
@@ -53,6 +54,11 @@ fn work_in(ns: &mut Joined, owners: &[Owner]) {
                 made
             })
             .collect();
+        let list = list_all(ns).unwrap();
+        assert_eq!(list.mqueue_error, None);
+        assert_eq!(Existing::from(&list.mqueue[0]), made[3]);
+        assert_eq!(Existing::from(&list.msg[0]), made[2]);
+        assert_eq!(Existing::from(&list.shm[0]), made[0]);
         for s in Sysctl::ALL {
             ns.write_sysctl(s, s.kernel_default()).unwrap();
         }
