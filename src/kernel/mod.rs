@@ -1,6 +1,7 @@
 //! The only code that touches the kernel, and the only `unsafe`. Knows nothing of TOML, annotations or plans.
 #![allow(unsafe_code)]
 
+pub mod arena;
 pub mod cgroup;
 #[cfg(any(test, feature = "fake-kernel"))]
 pub mod fake;
