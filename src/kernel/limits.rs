@@ -86,6 +86,7 @@ mod tests {
     use super::super::testing::{become_user, in_child, is_root};
     use super::*;
     use nix::errno::Errno;
+    use nix::sys::resource::{Resource, setrlimit};
     use std::os::fd::AsRawFd;
 
     #[test]
@@ -94,9 +95,14 @@ mod tests {
             if is_root() {
                 become_user(1234);
             }
+            let hard = QueueLimit::own().unwrap().hard;
+            setrlimit(Resource::RLIMIT_MSGQUEUE, 1000, hard).unwrap();
             let mut limit = QueueLimit::own().unwrap();
-            let hard = limit.hard;
-            limit.raise_to(limit.soft).unwrap();
+            assert_eq!(limit, QueueLimit { soft: 1000, hard });
+            limit.raise_to(999).unwrap();
+            assert_eq!(QueueLimit::own().unwrap().soft, 1000, "never lowered");
+            limit.raise_to(1001).unwrap();
+            assert_eq!(QueueLimit::own().unwrap(), QueueLimit { soft: 1001, hard });
             limit.raise_to(hard).unwrap();
             assert_eq!(QueueLimit::own().unwrap(), QueueLimit { soft: hard, hard });
             assert_eq!(limit, QueueLimit { soft: hard, hard });
