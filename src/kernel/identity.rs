@@ -203,10 +203,14 @@ impl Identity {
             self.capabilities = keep_capabilities()?;
         }
         // The group first: the user id may be what allows it.
-        set_group_ids(owner.gid, self.base.gid)?;
-        self.current.gid = owner.gid;
-        set_user_ids(owner.uid, self.base.uid)?;
-        self.current.uid = owner.uid;
+        if owner.gid != self.current.gid {
+            set_group_ids(owner.gid, self.base.gid)?;
+            self.current.gid = owner.gid;
+        }
+        if owner.uid != self.current.uid {
+            set_user_ids(owner.uid, self.base.uid)?;
+            self.current.uid = owner.uid;
+        }
         if self.capabilities == Keeping::RaiseAgain {
             let now = Capabilities::own()?;
             Capabilities { effective: now.permitted, ..now }.set()?;
