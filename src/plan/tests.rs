@@ -301,13 +301,9 @@ fn ceilings_bind_what_containers_write() {
         let annotation = Annotation { key: format!("io.oci-ipc-hook.{key}").into(), value: value.to_owned().into() };
         merge(vec![Annotations::parse(&[annotation]).unwrap().inline], None, 4096).unwrap()
     };
-    let mut world = World::default();
-    world.policy = Config::parse(
-        "/etc/c.toml",
-        "format = 1\n[policy.ceiling]\n\"kernel.msgmax\" = 9000\nobjects = 1\n\"kernel.msgmni\" = \"denied\"\n",
-        4096,
-    )
-    .unwrap();
+    let policy =
+        "format = 1\n[policy.ceiling]\n\"kernel.msgmax\" = 9000\nobjects = 1\n\"kernel.msgmni\" = \"denied\"\n";
+    let mut world = World { policy: Config::parse("/etc/c.toml", policy, 4096).unwrap(), ..World::default() };
     refuses(
         world.plan_of(&inline("sysctl.kernel.msgmax", "9001")),
         Exit::Denied,

@@ -1,7 +1,7 @@
 //! The integration suite: the built binary against real namespaces of the running kernel. Works as any user; what needs
 //! root says so when it is left out.
 
-#![allow(clippy::expect_used, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::unwrap_used, unreachable_pub)]
 
 mod hostile;
 mod namespace;

@@ -1,0 +1,61 @@
+# The front door. `make demo` and `make test` are the first two commands of the README.
+
+CARGO   ?= cargo
+PREFIX  ?= /usr
+DESTDIR ?=
+ARCH    := $(shell uname -m)
+TARGET  ?= $(ARCH)-unknown-linux-musl
+
+bindir      = $(DESTDIR)$(PREFIX)/libexec/oci/hooks.d
+userbindir  = $(DESTDIR)$(PREFIX)/bin
+hooksdir    = $(DESTDIR)$(PREFIX)/share/containers/oci/hooks.d
+profilesdir = $(DESTDIR)$(PREFIX)/share/oci-ipc-hook/profiles.d
+mandir      = $(DESTDIR)$(PREFIX)/share/man
+docdir      = $(DESTDIR)$(PREFIX)/share/doc/oci-ipc-hook
+
+.PHONY: all build demo test test-all lint install clean help
+
+all: build
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+# Prints the target to build for: static musl where rustup can add it, else the host's own, said aloud.
+target = $$(tools/target $(TARGET))
+
+build: ## what ships: a static binary; its path is the last line
+	@t=$(target) && if [ -n "$$t" ]; then $(CARGO) build --release --locked --target $$t && echo target/$$t/release/oci-ipc-hook; \
+	else $(CARGO) build --release --locked && echo target/release/oci-ipc-hook; fi
+
+demo: ## the whole job in a namespace of its own, no root needed
+	@bin=$$($(MAKE) -s build | tail -n 1) && echo "$$bin demo" && $$bin demo
+
+test: ## everything that runs on any machine, runc, crun and podman when root
+	@tools/test
+
+test-all: ## all engines, kernels and clients too; needs root
+	@tools/test all
+
+lint: ## formatting, clippy, documentation
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+install: build ## binary, hooks.d file, profiles, manual below DESTDIR and PREFIX
+	@t=$(target) && bin=target/$${t:+$$t/}release/oci-ipc-hook && \
+	install -D -m 0755 $$bin $(bindir)/oci-ipc-hook
+	install -d -m 0755 $(userbindir)
+	ln -sf ../libexec/oci/hooks.d/oci-ipc-hook $(userbindir)/oci-ipc-hook
+	ln -sf ../libexec/oci/hooks.d/oci-ipc-hook $(userbindir)/oci-ipc-runtime
+	install -d -m 0755 $(hooksdir)
+	sed 's|/usr/libexec|$(PREFIX)/libexec|' hooks/oci-ipc-hook.json > $(hooksdir)/50-oci-ipc-hook.json
+	chmod 0644 $(hooksdir)/50-oci-ipc-hook.json
+	install -d -m 0755 $(profilesdir)
+	install -m 0644 examples/profiles/*.toml $(profilesdir)/
+	for page in docs/man/*.[1-8]; do section=$${page##*.}; \
+	  install -D -m 0644 $$page $(mandir)/man$$section/$${page##*/} || exit 1; done
+	install -d -m 0755 $(docdir)
+	install -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE $(docdir)/
+
+clean:
+	$(CARGO) clean
