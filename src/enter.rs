@@ -101,23 +101,11 @@ impl Found {
     /// # Errors
     /// The kernel does not tell.
     pub fn memory(&self, spec: Option<&Spec>) -> Result<Memory> {
-        let total = limits::memory_total().map_err(|e| Error::failed("memory", e.to_string()))?;
-        let mut memory = Memory { bytes: total, from: "MemTotal".to_owned(), page_size: limits::page_size() };
-        let mut smaller = |bytes: u64, from: &str| {
-            if bytes < memory.bytes {
-                memory = Memory { bytes, from: from.to_owned(), ..memory.clone() };
-            }
-        };
-        if let Some(limit) = spec.and_then(|s| s.memory_limit) {
-            smaller(limit, "linux.resources.memory.limit of config.json");
-        }
-        if let Some(process) = &self.process {
-            let limit = cgroup::memory_limit(process, self.shared);
-            if let Some(limit) = limit.map_err(|e| Error::failed("memory limit of the cgroup", e.to_string()))? {
-                smaller(limit, "the memory limit of its cgroup");
-            }
-        }
-        Ok(memory)
+        let memory = host_memory(spec)?;
+        let Some(process) = &self.process else { return Ok(memory) };
+        let limit = cgroup::memory_limit(process, self.shared);
+        let limit = limit.map_err(|e| Error::failed("memory limit of the cgroup", e.to_string()))?;
+        Ok(smaller(memory, limit, "the memory limit of its cgroup"))
     }
 
     /// Owner of objects that name none, in the container's ids.
@@ -144,6 +132,23 @@ impl Found {
             None => IdMaps::identity(),
         };
         Joined::join(self.process.as_ref(), &self.ns, maps).map_err(|e| entry_error(&what, &e))
+    }
+}
+
+/// The smaller of config.json's memory limit and all memory of the machine.
+///
+/// # Errors
+/// The kernel does not tell.
+pub fn host_memory(spec: Option<&Spec>) -> Result<Memory> {
+    let total = limits::memory_total().map_err(|e| Error::failed("memory", e.to_string()))?;
+    let memory = Memory { bytes: total, from: "MemTotal".to_owned(), page_size: limits::page_size() };
+    Ok(smaller(memory, spec.and_then(|s| s.memory_limit), "linux.resources.memory.limit of config.json"))
+}
+
+fn smaller(memory: Memory, limit: Option<u64>, from: &str) -> Memory {
+    match limit {
+        Some(bytes) if bytes < memory.bytes => Memory { bytes, from: from.to_owned(), ..memory },
+        _ => memory,
     }
 }
 

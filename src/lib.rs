@@ -17,6 +17,7 @@ pub mod doc;
 pub mod enter;
 pub mod error;
 pub mod hook;
+pub mod inject;
 pub mod installed;
 pub mod ipc;
 pub mod kernel;

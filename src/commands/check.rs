@@ -1,5 +1,84 @@
+//! `check`: reads files as the hook would and names what is wrong, file by file.
+
 use super::cli::CheckArgs;
-use crate::error::{Exit, Result};
-pub(super) fn run(_a: &CheckArgs) -> Result<Exit> {
-    Ok(Exit::Done)
+use super::output::print;
+use crate::doc::{self, Place};
+use crate::error::{Error, Exit, Result};
+use crate::installed::{self, CONFIG_FILE, PROFILE_DIRS, RequestOptions};
+use crate::kernel::file::{FileError, read_trusted};
+use crate::kernel::limits::page_size;
+use crate::policy::Config;
+use crate::request::Profile;
+use crate::request::profile::administrators;
+use std::path::{Path, PathBuf};
+
+/// Where podman and CRI-O look for hooks.
+const HOOKS_DIRS: [&str; 2] = ["/usr/share/containers/oci/hooks.d", "/etc/containers/oci/hooks.d"];
+
+pub(super) fn run(args: &CheckArgs) -> Result<Exit> {
+    let files = if args.files.is_empty() { installed_files() } else { args.files.clone() };
+    let mut exit = Exit::Done;
+    for file in &files {
+        match check(file) {
+            Ok(kind) => print(&format!("ok       {kind:<8} {}\n", file.display()))?,
+            Err(error) => {
+                exit = Exit::BadInput;
+                print(&format!("problem  {error}\n"))?;
+            }
+        }
+    }
+    if files.is_empty() {
+        print("nothing is installed: the built-in policy applies and there are no profiles\n")?;
+    }
+    Ok(exit)
+}
+
+/// Everything below the built-in directories.
+fn installed_files() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    if Path::new(CONFIG_FILE).exists() {
+        files.push(PathBuf::from(CONFIG_FILE));
+    }
+    for dir in PROFILE_DIRS {
+        files.extend(in_directory(dir, "toml"));
+    }
+    for dir in HOOKS_DIRS {
+        let ours = |path: &PathBuf| std::fs::read_to_string(path).is_ok_and(|t| t.contains("oci-ipc-hook"));
+        files.extend(in_directory(dir, "json").into_iter().filter(ours));
+    }
+    files
+}
+
+/// Files of a directory with an extension, sorted.
+pub(super) fn in_directory(dir: impl AsRef<Path>, extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut files: Vec<_> =
+        entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == extension)).collect();
+    files.sort();
+    files
+}
+
+fn check(path: &Path) -> Result<&'static str> {
+    let name = path.to_string_lossy();
+    let absolute = std::path::absolute(path).map_err(|e| Error::bad_input(&*name, e.to_string()))?;
+    let built_in = absolute.parent().is_some_and(|dir| {
+        PROFILE_DIRS.iter().any(|d| Path::new(d) == dir) || Path::new(CONFIG_FILE).parent() == Some(dir)
+    });
+    let bytes = read_trusted(&absolute, built_in, 1 << 20).map_err(|e: FileError| installed::unreadable(&name, &e))?;
+    let text = installed::text(&name, &bytes)?;
+    if path.extension().is_some_and(|e| e == "json") {
+        return Err(Error::bad_input(&*name, "hooks.d files are checked by a later version"));
+    }
+    let table = doc::toml::parse(Place { document: &name }, text)?;
+    let policy = table.iter().any(|(key, _)| matches!(key.name.as_ref(), "policy" | "charge" | "record"));
+    if policy || path.file_name().is_some_and(|n| n == "config.toml") {
+        Config::parse(&name, text, page_size()).map(|_| "policy")
+    } else {
+        Profile::parse_toml(&name, text, &administrators("profile")).map(|_| "profile")
+    }
+}
+
+/// The options that stand for "everything installed".
+pub(super) fn installed_options(profiles_dir: Option<&PathBuf>) -> RequestOptions {
+    RequestOptions { profiles_dir: profiles_dir.cloned(), ..RequestOptions::default() }
 }
