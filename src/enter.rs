@@ -194,7 +194,7 @@ fn refuse_host(
 }
 
 /// What a failing call on the way in means.
-fn entry_error(what: &str, error: &SysError) -> Error {
+pub(crate) fn entry_error(what: &str, error: &SysError) -> Error {
     let (why, remedy) = match (error.call, error.errno) {
         ("pidfd_open", Errno::ESRCH | Errno::EINVAL) | (_, Errno::ESRCH) => (
             "there is no such process, or it has ended",

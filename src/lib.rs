@@ -18,6 +18,7 @@ pub mod enter;
 pub mod error;
 pub mod hook;
 pub mod inject;
+pub mod inspect;
 pub mod installed;
 pub mod ipc;
 pub mod kernel;

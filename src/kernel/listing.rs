@@ -94,6 +94,16 @@ impl From<&MqueueRecord> for Existing {
 
 /// Lists everything in the namespace that was joined. A kernel without System V IPC or without POSIX queues has none.
 pub fn list_all(ns: &Joined) -> Result<Listing, SysError> {
+    let mut listing = list_outside(ns)?;
+    let commons = listing.shm.iter_mut().map(|r| &mut r.common);
+    let commons = commons.chain(listing.sem.iter_mut().map(|r| &mut r.common));
+    commons.chain(listing.msg.iter_mut().map(|r| &mut r.common)).for_each(|c| translate(c, ns.maps()));
+    listing.mqueue.iter_mut().for_each(|q| q.owner = ns.maps().to_inside(q.owner));
+    Ok(listing)
+}
+
+/// The same with the ids that this process sees, which [`Joined::maps`] translates.
+pub fn list_outside(ns: &Joined) -> Result<Listing, SysError> {
     let mut listing = Listing {
         shm: read_list(c"/proc/sysvipc/shm", parse_shm)?,
         sem: read_list(c"/proc/sysvipc/sem", parse_sem)?,
@@ -107,10 +117,6 @@ pub fn list_all(ns: &Joined) -> Result<Listing, SysError> {
         Ok(queues) => listing.mqueue = queues,
         Err(e) => listing.mqueue_error = Some(e),
     }
-    let commons = listing.shm.iter_mut().map(|r| &mut r.common);
-    let commons = commons.chain(listing.sem.iter_mut().map(|r| &mut r.common));
-    commons.chain(listing.msg.iter_mut().map(|r| &mut r.common)).for_each(|c| translate(c, ns.maps()));
-    listing.mqueue.iter_mut().for_each(|q| q.owner = ns.maps().to_inside(q.owner));
     Ok(listing)
 }
 

@@ -1,0 +1,104 @@
+//! Looks at a namespace and changes nothing in it. Unlike the hook it also looks at the host's.
+
+use super::{Ids, View};
+use crate::enter::{Target, entry_error};
+use crate::error::{Error, Result};
+use crate::ipc::{IdMaps, Sysctl, SysctlValue};
+use crate::kernel::identity::{CapSet, Capabilities};
+use crate::kernel::limits::page_size;
+use crate::kernel::listing::list_outside;
+use crate::kernel::namespace::{Joined, NamespaceFd, Process};
+use crate::kernel::{Ipc as _, SysError};
+use nix::errno::Errno;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A namespace that was found and can be looked at.
+#[derive(Debug)]
+pub struct Found {
+    what: String,
+    process: Option<Process>,
+    ns: NamespaceFd,
+    pids: Vec<i32>,
+}
+
+impl Found {
+    /// Finds the namespace of `target`.
+    ///
+    /// # Errors
+    /// Exit 4: no such process or file, no permission to look.
+    pub fn find(target: &Target) -> Result<Found> {
+        let (what, process, ns) = match target {
+            Target::Pid(pid) => {
+                let what = format!("pid {pid}");
+                let process = Process::open(*pid).map_err(|e| entry_error(&what, &e))?;
+                let ns = process.ipc_namespace().map_err(|e| entry_error(&what, &e))?;
+                (what, Some(process), ns)
+            }
+            Target::Path(path) => {
+                let what = path.to_string_lossy().into_owned();
+                let ns = NamespaceFd::from_path(path).map_err(|e| entry_error(&what, &e))?;
+                (what, None, ns)
+            }
+            Target::Own => {
+                let what = "own IPC namespace".to_owned();
+                let ns = NamespaceFd::of_self().map_err(|e| entry_error(&what, &e))?;
+                (what, None, ns)
+            }
+        };
+        let pids = ns.members();
+        Ok(Found { what, process, ns, pids })
+    }
+
+    /// Joins it, if it is not this process's own, and looks. There need be no way back.
+    ///
+    /// # Errors
+    /// Exit 4: joining is not permitted. Exit 1: what the kernel shows cannot be read.
+    pub fn look(self) -> Result<View> {
+        let own = NamespaceFd::own().map_err(|e| entry_error(&self.what, &e))?;
+        let (mut joined, ids) = if own == self.ns.id() {
+            (Joined::join_self().map_err(|e| entry_error(&self.what, &e))?, Ids::new(IdMaps::identity(), false))
+        } else {
+            self.join()?
+        };
+        let failed = |e: SysError| Error::failed(&*self.what, e.to_string());
+        let mut sysctls = [None; 13];
+        for sysctl in Sysctl::ALL {
+            sysctls[sysctl.index()] = read(&mut joined, sysctl).map_err(failed)?;
+        }
+        // Reading can have taken the place of the files' owner; as that one less is to be seen.
+        joined.resume_identity().map_err(failed)?;
+        Ok(View {
+            id: self.ns.id(),
+            unique: self.ns.unique_id(),
+            sysctls,
+            listing: list_outside(&joined).map_err(failed)?,
+            ids,
+            pids: self.pids,
+            page_size: page_size(),
+            now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs().cast_signed()),
+        })
+    }
+
+    fn join(&self) -> Result<(Joined, Ids)> {
+        let refused = |e: SysError| entry_error(&self.what, &e);
+        // A path alone does not tell whose ids the objects have: one of the processes within does.
+        let member = self.pids.iter().find_map(|pid| Process::open(*pid).ok());
+        let maps = match self.process.as_ref().or(member.as_ref()) {
+            Some(process) => process.id_maps().map_err(refused)?,
+            None => IdMaps::identity(),
+        };
+        Capabilities::own().and_then(|mut c| c.keep(CapSet::WORK)).map_err(refused)?;
+        let joined = Joined::join(self.process.as_ref(), &self.ns, maps.clone()).map_err(refused)?;
+        let listed_inside = *joined.maps() != maps;
+        Ok((joined, Ids::new(maps, listed_inside)))
+    }
+}
+
+/// A kernel without System V IPC or without POSIX queues has not all the files.
+fn read(joined: &mut Joined, sysctl: Sysctl) -> std::result::Result<Option<SysctlValue>, SysError> {
+    match joined.read_sysctl(sysctl) {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if e.errno == Errno::ENOENT => Ok(None),
+        Err(e) => Err(e),
+    }
+}

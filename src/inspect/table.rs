@@ -1,0 +1,286 @@
+//! A namespace for people: limits with their use, then the objects, in lsipc's columns.
+
+use super::json::KeyText;
+use super::{Seen, View};
+use crate::ipc::{Sysctl, SysctlValue, sysctl::UNLIMITED};
+use crate::text::escape;
+use std::io::{self, Write};
+
+/// Cells of a full bar.
+const BAR: usize = 10;
+
+/// Writes one namespace.
+///
+/// # Errors
+/// The writer's.
+pub fn write(out: &mut impl Write, view: &View) -> io::Result<()> {
+    writeln!(out, "{}", title(view))?;
+    writeln!(out)?;
+    limits(view).write(out)?;
+    for (name, table) in [
+        ("Shared memory", shm(view)),
+        ("Semaphores", sem(view)),
+        ("Message queues", msg(view)),
+        ("POSIX queues", mqueue(view)),
+    ] {
+        if !table.rows.is_empty() {
+            writeln!(out, "\n{name}")?;
+            table.write(out)?;
+        }
+    }
+    if let Some(error) = &view.listing.mqueue_error {
+        writeln!(out, "\nPOSIX queues cannot be listed here: {error}")?;
+    }
+    Ok(())
+}
+
+fn title(view: &View) -> String {
+    let host = if view.is_initial() { ", the host's" } else { "" };
+    let processes = match view.pids.len() {
+        0 => "no process that can be seen".to_owned(),
+        1 => "1 process".to_owned(),
+        n => format!("{n} processes"),
+    };
+    format!("IPC namespace {}{host}, {processes}", view.id.ino)
+}
+
+/// One row of the table of limits: lsipc's name, what it counts, the sysctl and its field.
+const LIMITS: [(&str, &str, Sysctl, usize); 16] = [
+    ("MSGMNI", "message queues", Sysctl::Msgmni, 0),
+    ("MSGMAX", "bytes of a message", Sysctl::Msgmax, 0),
+    ("MSGMNB", "bytes of a new queue", Sysctl::Msgmnb, 0),
+    ("SHMMNI", "segments", Sysctl::Shmmni, 0),
+    ("SHMALL", "pages of all segments", Sysctl::Shmall, 0),
+    ("SHMMAX", "bytes of a segment", Sysctl::Shmmax, 0),
+    ("RMID_FORCED", "destroy unattached segments", Sysctl::ShmRmidForced, 0),
+    ("SEMMNI", "semaphore sets", Sysctl::Sem, 3),
+    ("SEMMNS", "semaphores of all sets", Sysctl::Sem, 1),
+    ("SEMMSL", "semaphores of a set", Sysctl::Sem, 0),
+    ("SEMOPM", "operations of a semop", Sysctl::Sem, 2),
+    ("QUEUES_MAX", "POSIX queues", Sysctl::MqQueuesMax, 0),
+    ("MSG_MAX", "messages of a POSIX queue", Sysctl::MqMsgMax, 0),
+    ("MSG_DEFAULT", "of one that does not say", Sysctl::MqMsgDefault, 0),
+    ("MSGSIZE_MAX", "bytes of a POSIX message", Sysctl::MqMsgsizeMax, 0),
+    ("MSGSIZE_DEFAULT", "of one that does not say", Sysctl::MqMsgsizeDefault, 0),
+];
+
+fn limits(view: &View) -> Table {
+    let mut table = Table::new(&["RESOURCE", "COUNTS", ">LIMIT", ">USED", ">USE%", "", "SYSCTL", "KERNEL DEFAULT"]);
+    let usage = view.usage();
+    for (name, counts, sysctl, field) in LIMITS {
+        let Some(value) = view.sysctl(sysctl) else { continue };
+        let used = usage.iter().find(|u| u.name.eq_ignore_ascii_case(name));
+        let (used, percent, bar) = match used {
+            Some(u) => (
+                u.used.to_string(),
+                u.percent().map_or("-".to_owned(), percent),
+                u.percent().map_or(String::new(), bar),
+            ),
+            None => ("-".to_owned(), "-".to_owned(), String::new()),
+        };
+        let default = sysctl.kernel_default();
+        let changed = match default.field(field) == value.field(field) {
+            true => String::new(),
+            false => limit(default, field),
+        };
+        let sysctl = match sysctl {
+            Sysctl::Sem => format!("{sysctl} ({}.)", field + 1),
+            other => other.name().to_owned(),
+        };
+        table.row([name.into(), counts.into(), limit(value, field), used, percent, bar, sysctl, changed]);
+    }
+    table
+}
+
+fn limit(value: SysctlValue, field: usize) -> String {
+    match value.field(field) {
+        UNLIMITED.. => "unlimited".to_owned(),
+        n => n.to_string(),
+    }
+}
+
+/// Never `0%` for something, never `100%` for less than all.
+fn percent(percent: f64) -> String {
+    match percent {
+        0.0 => "0%".to_owned(),
+        p if p < 0.01 => "<0.01%".to_owned(),
+        p if p < 10.0 => format!("{p:.2}%"),
+        p if (99.0..100.0).contains(&p) => "99%".to_owned(),
+        p => format!("{p:.0}%"),
+    }
+}
+
+fn bar(percent: f64) -> String {
+    let cells = (percent / 100.0 * BAR as f64).ceil().clamp(0.0, BAR as f64) as usize;
+    format!("[{}{}]", "#".repeat(cells), ".".repeat(BAR - cells))
+}
+
+fn owner(view: &View, seen: Seen) -> String {
+    match seen.outside {
+        None => seen.inside.to_string(),
+        Some(outside) if view.ids.are_same() || outside == seen.inside => seen.inside.to_string(),
+        Some(outside) => format!("{} (host {outside})", seen.inside),
+    }
+}
+
+fn age(view: &View, time: i64) -> String {
+    if time == 0 {
+        return "never".to_owned();
+    }
+    match view.now.saturating_sub(time).max(0) {
+        s @ 0..60 => format!("{s}s"),
+        s @ 60..3600 => format!("{}m", s / 60),
+        s @ 3600..86_400 => format!("{}h", s / 3600),
+        s => format!("{}d", s / 86_400),
+    }
+}
+
+/// Number and name of a process that may have ended.
+fn process(pid: i32) -> String {
+    if pid == 0 {
+        return "-".to_owned();
+    }
+    match std::fs::read_to_string(format!("/proc/{pid}/comm")) {
+        Ok(name) => format!("{pid} {}", escape(name.trim_end())),
+        Err(_) => format!("{pid} (ended)"),
+    }
+}
+
+fn shm(view: &View) -> Table {
+    let mut table =
+        Table::new(&["KEY", ">ID", "PERMS", "OWNER", "CREATOR", ">SIZE", ">RSS", ">NATTCH", "STATUS", ">AGE", "CPID"]);
+    for s in &view.listing.shm {
+        let (seen, creator) = view.owners(&s.common);
+        let status = match (s.removed, s.locked) {
+            (true, true) => "dest,locked",
+            (true, false) => "dest",
+            (false, true) => "locked",
+            (false, false) => "",
+        };
+        table.row([
+            KeyText(s.common.key).to_string(),
+            s.common.id.to_string(),
+            s.common.mode.to_string(),
+            owner(view, seen),
+            owner(view, creator),
+            s.size.to_string(),
+            s.rss.to_string(),
+            s.nattch.to_string(),
+            status.to_owned(),
+            age(view, s.common.ctime),
+            process(s.cpid),
+        ]);
+    }
+    table
+}
+
+fn sem(view: &View) -> Table {
+    let mut table = Table::new(&["KEY", ">ID", "PERMS", "OWNER", "CREATOR", ">NSEMS", ">LAST-OP", ">AGE"]);
+    for s in &view.listing.sem {
+        let (seen, creator) = view.owners(&s.common);
+        table.row([
+            KeyText(s.common.key).to_string(),
+            s.common.id.to_string(),
+            s.common.mode.to_string(),
+            owner(view, seen),
+            owner(view, creator),
+            s.nsems.to_string(),
+            age(view, s.otime),
+            age(view, s.common.ctime),
+        ]);
+    }
+    table
+}
+
+fn msg(view: &View) -> Table {
+    let mut table = Table::new(&[
+        "KEY",
+        ">ID",
+        "PERMS",
+        "OWNER",
+        "CREATOR",
+        ">USEDBYTES",
+        ">MSGS",
+        ">MAXBYTES",
+        ">LSEND",
+        ">LRECV",
+        ">AGE",
+    ]);
+    for q in &view.listing.msg {
+        let (seen, creator) = view.owners(&q.common);
+        table.row([
+            KeyText(q.common.key).to_string(),
+            q.common.id.to_string(),
+            q.common.mode.to_string(),
+            owner(view, seen),
+            owner(view, creator),
+            q.cbytes.to_string(),
+            q.qnum.to_string(),
+            q.qbytes.map_or("-".to_owned(), |n| n.to_string()),
+            age(view, q.stime),
+            age(view, q.rtime),
+            age(view, q.common.ctime),
+        ]);
+    }
+    table
+}
+
+fn mqueue(view: &View) -> Table {
+    let mut table = Table::new(&["NAME", "PERMS", "OWNER", ">USEDBYTES", ">MSGS", ">MAXMSGS", ">MSGSIZE"]);
+    for q in &view.listing.mqueue {
+        let number = |n: Option<u64>| n.map_or("-".to_owned(), |n| n.to_string());
+        table.row([
+            escape(&String::from_utf8_lossy(&q.name)).into_owned(),
+            q.mode.to_string(),
+            owner(view, view.ids.seen(q.owner)),
+            number(q.content.map(|c| c.bytes)),
+            number(q.content.map(|c| c.messages)),
+            number(q.content.map(|c| c.max_messages)),
+            number(q.content.map(|c| c.message_size)),
+        ]);
+    }
+    table
+}
+
+/// Aligned columns; `>` in front of a heading: to the right.
+struct Table {
+    headings: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn new(headings: &[&'static str]) -> Table {
+        Table { headings: headings.to_vec(), rows: Vec::new() }
+    }
+
+    fn row<const N: usize>(&mut self, cells: [String; N]) {
+        self.rows.push(cells.into());
+    }
+
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        let mut widths: Vec<usize> = self.headings.iter().map(|h| h.trim_start_matches('>').len()).collect();
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.chars().count());
+            }
+        }
+        let headings = self.headings.iter().map(|h| h.trim_start_matches('>'));
+        self.line(out, &widths, headings)?;
+        for row in &self.rows {
+            self.line(out, &widths, row.iter().map(String::as_str))?;
+        }
+        Ok(())
+    }
+
+    fn line<'c>(&self, out: &mut impl Write, widths: &[usize], cells: impl Iterator<Item = &'c str>) -> io::Result<()> {
+        let mut line = String::new();
+        for ((heading, width), cell) in self.headings.iter().zip(widths).zip(cells) {
+            let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
+            match heading.starts_with('>') {
+                true => line.extend([&padding, cell, "  "]),
+                false => line.extend([cell, &padding, "  "]),
+            }
+        }
+        writeln!(out, "{}", line.trim_end())
+    }
+}
