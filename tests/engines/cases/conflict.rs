@@ -1,0 +1,53 @@
+//! The same sysctl in the engine's own option and in the profile: runc and youki write theirs after the hook, crun
+//! before it, so that only a bound which the other value satisfies can hold.
+
+use super::{Bench, Case};
+use crate::engine::Need;
+use crate::outcome::Outcome;
+use crate::profiles::{at_least, exactly};
+
+pub(super) const CASES: &[Case] = &[
+    Case { name: "engine's sysctl satisfies the profile's bound", run: satisfied },
+    Case { name: "engine's sysctl below the profile's bound: both named", run: too_small },
+    Case { name: "engine's sysctl against an exact value: both named", run: different },
+    Case { name: "engine's sysctl next to another key of the profile", run: disjoint },
+    Case { name: "engine's kernel.sem, blanks and tabs", run: four_numbers },
+];
+
+const KEY: &str = "kernel.msgmax";
+
+fn satisfied(bench: &Bench) -> Outcome {
+    bench.needs(&[Need::Prepare, Need::SysctlOption])?;
+    let profile = bench.file(&at_least(KEY, 20000))?;
+    let container = bench.container().hook(&["--profile-file", &profile]).sysctl(KEY, "33333");
+    bench.run(&container)?.seen.sysctls_are(&[(KEY, "33333")])
+}
+
+fn too_small(bench: &Bench) -> Outcome {
+    bench.needs(&[Need::Prepare, Need::SysctlOption])?;
+    let profile = bench.file(&at_least(KEY, 20000))?;
+    let container = bench.container().hook(&["--profile-file", &profile]).sysctl(KEY, "11111");
+    bench.refused(&container, None, &[KEY, "20000", "11111"])
+}
+
+fn different(bench: &Bench) -> Outcome {
+    bench.needs(&[Need::Prepare, Need::SysctlOption])?;
+    let profile = bench.file(&exactly(KEY, 20000))?;
+    let container = bench.container().hook(&["--profile-file", &profile]).sysctl(KEY, "22222");
+    bench.refused(&container, None, &[KEY, "20000", "22222"])
+}
+
+fn disjoint(bench: &Bench) -> Outcome {
+    bench.needs(&[Need::Prepare, Need::SysctlOption])?;
+    let profile = bench.file(&exactly(KEY, 20000))?;
+    let container = bench.container().hook(&["--profile-file", &profile]).sysctl("kernel.shmmni", "5000");
+    bench.run(&container)?.seen.sysctls_are(&[(KEY, "20000"), ("kernel.shmmni", "5000")])
+}
+
+fn four_numbers(bench: &Bench) -> Outcome {
+    bench.needs(&[Need::Prepare, Need::SysctlOption])?;
+    let profile = bench.file("format = 1\n[sysctl]\n\"kernel.sem\" = \">= 250 32000 100 128\"\n")?;
+    let container = bench.container().hook(&["--profile-file", &profile]);
+    let container = container.sysctl("kernel.sem", "300\t64000 200\t\t256");
+    bench.run(&container)?.seen.sysctls_are(&[("kernel.sem", "300 64000 200 256")])
+}

@@ -1,0 +1,138 @@
+//! The cases. Each is a function over an engine and is run for every column of the matrix.
+
+mod basic;
+mod conflict;
+mod refusal;
+mod shared;
+
+use crate::container::Container;
+use crate::engine::{Engine, Need};
+use crate::lab::Lab;
+use crate::launch::{Finished, Launch};
+use crate::outcome::{Outcome, Stop, ensure, fail};
+use crate::select::Selection;
+use std::fs;
+
+/// One row of the matrix.
+pub struct Case {
+    pub name: &'static str,
+    run: fn(&Bench) -> Outcome,
+}
+
+/// All cases, in printing order.
+pub const ALL: &[&[Case]] = &[basic::CASES, conflict::CASES, refusal::CASES, shared::CASES];
+
+/// The cases of a selection.
+pub fn chosen(selection: &Selection) -> impl Iterator<Item = &'static Case> {
+    ALL.iter().copied().flatten().filter(|case| selection.wants(case.name))
+}
+
+/// Runs a case; whatever it did, the host's namespace must be as before.
+pub fn run(case: &Case, lab: &Lab, engine: &dyn Engine) -> Outcome {
+    let outcome = (case.run)(&Bench { lab, engine });
+    outcome.and(lab.host_is_unchanged())
+}
+
+/// What a case works with.
+pub struct Bench<'a> {
+    pub lab: &'a Lab,
+    pub engine: &'a dyn Engine,
+}
+
+impl Bench<'_> {
+    /// Ends the case as not applicable unless the engine has all of it.
+    pub fn needs(&self, needs: &[Need]) -> Outcome {
+        let reason = needs.iter().find_map(|need| self.engine.cannot(*need));
+        reason.map_or(Ok(()), |reason| Err(Stop::NotHere(reason)))
+    }
+
+    /// Ends the case as not applicable unless the engine is of this kind.
+    pub fn only(&self, kind: &'static str) -> Outcome {
+        if self.engine.kind() == kind { Ok(()) } else { Err(Stop::NotHere(format!("is about {kind}"))) }
+    }
+
+    /// A container with a name of its own.
+    pub fn container(&self) -> Container {
+        Container::new(self.lab.unique("c"))
+    }
+
+    /// A file for the hook, readable for and owned by the user who runs it; returns its path.
+    pub fn file(&self, text: &str) -> Outcome<String> {
+        let path = self.engine.directory().join(self.lab.unique("f"));
+        self.write(&path, text)?;
+        Ok(path.to_string_lossy().into_owned())
+    }
+
+    /// A directory with profiles, given as name and text; returns its path.
+    pub fn profiles(&self, profiles: &[(&str, &str)]) -> Outcome<String> {
+        let directory = self.engine.directory().join(self.lab.unique("profiles"));
+        fs::create_dir(&directory)?;
+        self.give(&directory)?;
+        for (name, text) in profiles {
+            self.write(&directory.join(format!("{name}.toml")), text)?;
+        }
+        Ok(directory.to_string_lossy().into_owned())
+    }
+
+    fn write(&self, path: &std::path::Path, text: &str) -> Outcome {
+        fs::write(path, text)?;
+        self.give(path)
+    }
+
+    fn give(&self, path: &std::path::Path) -> Outcome {
+        use std::os::unix::fs::MetadataExt;
+        let owner = fs::metadata(self.engine.directory())?;
+        Ok(std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid()))?)
+    }
+
+    /// Starts a container that stays until [`Bench::stop`]; a failed start fails the case.
+    pub fn start(&self, container: &Container) -> Outcome<Launch> {
+        let launch = self.engine.launch(self.lab, container)?;
+        if launch.seen.complete {
+            return Ok(launch);
+        }
+        let finished = launch.finish()?;
+        fail(format!("{} did not start: {} {}", container.name, finished.status, self.reason(container, &finished)))
+    }
+
+    /// Ends a held container.
+    pub fn stop(&self, container: &Container, launch: Launch) -> Outcome<Finished> {
+        self.engine.stop(self.lab, container)?;
+        launch.finish()
+    }
+
+    /// Runs a container to its end, which must be a success.
+    pub fn run(&self, container: &Container) -> Outcome<Finished> {
+        let finished = self.start(container)?.finish()?;
+        ensure(finished.success, || format!("{}: {}: {}", container.name, finished.status, finished.text))?;
+        Ok(finished)
+    }
+
+    /// Runs a container whose start must fail because the hook did, with this exit status and these words in its
+    /// reason; the workload must not have run at all.
+    pub fn refused(&self, container: &Container, status: Option<u8>, words: &[&str]) -> Outcome {
+        let finished = self.engine.launch(self.lab, container)?.finish()?;
+        let reason = self.reason(container, &finished);
+        ensure(!finished.success && finished.seen.process("pid").is_none(), || {
+            format!("{} should have been refused, but the workload ran: {reason}", container.name)
+        })?;
+        if let Some(status) = status {
+            let shown = ["status ", "status: ", "code: ", "code "]
+                .iter()
+                .any(|s| finished.text.contains(&format!("{s}{status}")));
+            ensure(shown, || format!("the engine should show the hook's exit status {status}: {reason}"))?;
+        }
+        let missing = words.iter().find(|word| !reason.contains(**word));
+        missing.map_or(Ok(()), |word| fail(format!("the reason should contain '{word}': {reason}")))
+    }
+
+    /// What a user can find out about a failed start: the engine's text, or, where that hides it, the log.
+    pub fn reason(&self, container: &Container, finished: &Finished) -> String {
+        if self.engine.shows_reason() {
+            return finished.text.clone();
+        }
+        let mut events = self.lab.log.events(&self.engine.logged_name(container));
+        events.insert(0, finished.text.clone());
+        events.join("\n")
+    }
+}

@@ -1,0 +1,219 @@
+//! A runtime run directly on a bundle: runc, crun, youki.
+
+use super::{Column, Engine, Need, find};
+use crate::container::{Container, Hook, Ipc};
+use crate::lab::{Lab, SUB_IDS, USER_ID, chown, command};
+use crate::launch::{Launch, output};
+use crate::outcome::{Outcome, Stop};
+use serde_json::{Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Who runs the runtime, and whether the container has a user namespace.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// As root, ids inside are the host's.
+    Root,
+    /// As root, the container in a user namespace of its own.
+    Userns,
+    /// As an ordinary user.
+    Rootless,
+}
+
+/// A runtime in a mode, with a directory for its bundles.
+pub struct Bundle {
+    name: &'static str,
+    runtime: PathBuf,
+    mode: Mode,
+    directory: PathBuf,
+}
+
+pub(super) fn columns(runtime: &'static str) -> Vec<Column> {
+    let modes = [(Mode::Root, "root"), (Mode::Userns, "root, user namespace"), (Mode::Rootless, "rootless")];
+    let column = |(mode, title)| {
+        Column::new(format!("bundle, {runtime}, {title}"), move |lab| Ok(Box::new(Bundle::open(lab, runtime, mode)?)))
+    };
+    modes.into_iter().map(column).collect()
+}
+
+impl Engine for Bundle {
+    fn cannot(&self, need: Need) -> Option<String> {
+        let rootless = self.mode == Mode::Rootless;
+        match need {
+            Need::Gate => Some("a bundle names its hooks itself; nothing chooses among them".to_owned()),
+            Need::Prepare | Need::HostIpc if rootless && self.name != "runc" => Some(format!(
+                "{} run by an ordinary user: /proc/PID/ns/ipc is closed to the hook, so nothing can join",
+                self.name
+            )),
+            Need::HostIpcByPath if self.mode != Mode::Root => {
+                Some("a container in a user namespace may not join the host's IPC namespace by path".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    fn shows_reason(&self) -> bool {
+        self.name != "crun"
+    }
+
+    fn sysctl_before_hook(&self) -> bool {
+        self.name == "crun"
+    }
+
+    fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn launch(&self, lab: &Lab, container: &Container) -> Outcome<Launch> {
+        self.run(lab, container, &self.config(lab, container)?)
+    }
+
+    fn stop(&self, lab: &Lab, container: &Container) -> Outcome {
+        let mut kill = self.runtime(lab);
+        kill.args(["kill", &container.name, "TERM"]);
+        output(kill).map(drop)
+    }
+
+    fn kind(&self) -> &'static str {
+        "bundle"
+    }
+}
+
+impl Bundle {
+    /// Finds the runtime and makes the directory.
+    pub fn open(lab: &Lab, runtime: &'static str, mode: Mode) -> Outcome<Self> {
+        let directory = match mode {
+            Mode::Rootless => lab.scratch.join("home").join(runtime),
+            Mode::Root => lab.scratch.join(runtime),
+            Mode::Userns => lab.scratch.join(format!("{runtime}-userns")),
+        };
+        fs::create_dir(&directory)?;
+        if mode == Mode::Rootless {
+            chown(&directory)?;
+        }
+        Ok(Bundle { name: runtime, runtime: find(runtime)?, mode, directory })
+    }
+
+    /// Runs the container with this config.json.
+    pub fn run(&self, lab: &Lab, container: &Container, config: &Value) -> Outcome<Launch> {
+        let bundle = self.bundle(container);
+        fs::create_dir(&bundle)?;
+        fs::write(bundle.join("config.json"), config.to_string())?;
+        if self.mode == Mode::Rootless {
+            chown(&bundle)?;
+        }
+        let bundle = bundle.to_string_lossy();
+        if self.name == "youki" {
+            return self.create_and_start(lab, &bundle, &container.name);
+        }
+        let mut run = self.runtime(lab);
+        run.args(["run", "--bundle", &bundle, &container.name]);
+        Launch::start(run)
+    }
+
+    /// youki's `run` waits for ever when the workload ends while a poststart hook runs, and deletes nothing at the
+    /// end; so it is asked step by step.
+    fn create_and_start(&self, lab: &Lab, bundle: &str, name: &str) -> Outcome<Launch> {
+        let script = "b=$1 n=$2; shift 2; \"$@\" create --bundle \"$b\" \"$n\" && \"$@\" start \"$n\"";
+        let runtime = self.runtime(lab);
+        let mut steps = command("sh", &["-c", script, "sh", bundle, name]);
+        steps.arg(runtime.get_program()).args(runtime.get_args());
+        let mut delete = self.runtime(lab);
+        delete.args(["delete", "--force", name]);
+        Ok(Launch::start(steps)?.then(delete))
+    }
+
+    /// The container's bundle.
+    pub fn bundle(&self, container: &Container) -> PathBuf {
+        self.directory.join(&container.name)
+    }
+
+    fn runtime(&self, lab: &Lab) -> Command {
+        let mut runtime = match self.mode {
+            Mode::Rootless => lab.as_user(&self.runtime),
+            _ => command(&self.runtime.to_string_lossy(), &[]),
+        };
+        runtime.arg("--root").arg(self.directory.join("state"));
+        runtime
+    }
+
+    fn pid(&self, lab: &Lab, name: &str) -> Outcome<u64> {
+        let mut state = self.runtime(lab);
+        state.args(["state", name]);
+        let state: Value = serde_json::from_str(&output(state)?).map_err(|e| Stop::Fail(e.to_string()))?;
+        state["pid"].as_u64().ok_or_else(|| Stop::Fail(format!("no pid in the state of {name}")))
+    }
+
+    /// The container as a config.json.
+    pub fn config(&self, lab: &Lab, container: &Container) -> Outcome<Value> {
+        let mut namespaces = vec![json!({"type": "pid"}), json!({"type": "mount"})];
+        let mut user = json!({"type": "user"});
+        match &container.ipc {
+            Ipc::Private | Ipc::Shareable => namespaces.push(json!({"type": "ipc"})),
+            Ipc::Host => {}
+            Ipc::HostByPath => namespaces.push(json!({"type": "ipc", "path": "/proc/self/ns/ipc"})),
+            Ipc::Join(name) => {
+                let pid = self.pid(lab, name)?;
+                namespaces.push(json!({"type": "ipc", "path": format!("/proc/{pid}/ns/ipc")}));
+                // The namespace belongs to the other's user namespace; only there is joining allowed.
+                user["path"] = format!("/proc/{pid}/ns/user").into();
+            }
+        }
+        let mut linux = json!({});
+        if self.mode != Mode::Root {
+            namespaces.push(user);
+            let maps = self.mappings();
+            linux["uidMappings"] = maps.clone();
+            linux["gidMappings"] = maps;
+        }
+        if self.mode != Mode::Rootless {
+            linux["cgroupsPath"] = format!("/{}/{}", lab.cgroup(), container.name).into();
+        } else if self.name == "youki" {
+            // It insists on a cgroup; this one is the user's.
+            linux["cgroupsPath"] = format!("/{}/user/{}", lab.cgroup(), container.name).into();
+        }
+        linux["namespaces"] = namespaces.into();
+        if !container.sysctl.is_empty() {
+            linux["sysctl"] = container.sysctl.iter().map(|(k, v)| (k.clone(), Value::from(v.as_str()))).collect();
+        }
+        let (uid, gid) = container.user;
+        let mut config = json!({
+            "ociVersion": "1.0.2",
+            "process": {"user": {"uid": uid, "gid": gid}, "args": container.command(), "env": ["PATH=/"], "cwd": "/",
+                "noNewPrivileges": true},
+            "root": {"path": lab.rootfs, "readonly": true},
+            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"},
+                {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]}],
+            "linux": linux,
+        });
+        if let Some(hook) = &container.hook {
+            config["hooks"] = hooks(lab, hook);
+        }
+        if !container.annotations.is_empty() {
+            let pairs = container.annotations.iter().map(|(k, v)| (k.clone(), Value::from(v.as_str())));
+            config["annotations"] = pairs.collect();
+        }
+        Ok(config)
+    }
+
+    fn mappings(&self) -> Value {
+        match self.mode {
+            Mode::Rootless => json!([{"containerID": 0, "hostID": USER_ID, "size": 1},
+                {"containerID": 1, "hostID": SUB_IDS, "size": 65535}]),
+            _ => json!([{"containerID": 0, "hostID": SUB_IDS, "size": 65536}]),
+        }
+    }
+}
+
+/// The `hooks` of config.json. The path at startContainer is looked up inside the root file system.
+fn hooks(lab: &Lab, hook: &Hook) -> Value {
+    let mut hooks = json!({});
+    for stage in &hook.stages {
+        let tool = if *stage == "startContainer" { Path::new("/oci-ipc-hook") } else { &lab.programs.tool };
+        let mut args = vec!["oci-ipc-hook".to_owned()];
+        args.extend(hook.args.iter().cloned());
+        hooks[*stage] = json!([{"path": tool, "args": args, "env": [], "timeout": 30}]);
+    }
+    hooks
+}
