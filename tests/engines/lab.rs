@@ -158,7 +158,7 @@ impl Lab {
 
     /// A name that no other container of the run has.
     pub fn unique(&self, stem: &str) -> String {
-        format!("{stem}-{}", self.counter.fetch_add(1, Ordering::Relaxed))
+        format!("{stem}-{:04}", self.counter.fetch_add(1, Ordering::Relaxed))
     }
 
     /// Parent of the cgroups of all containers, without a slash in front.
@@ -191,7 +191,7 @@ impl Lab {
 /// A command with arguments.
 pub fn command(program: &str, args: &[&str]) -> Command {
     let mut command = Command::new(program);
-    command.args(args).current_dir("/");
+    command.args(args).current_dir("/").env_remove("RUST_BACKTRACE");
     command
 }
 

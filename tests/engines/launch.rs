@@ -24,6 +24,7 @@ pub struct Launch {
 /// A container that has come to its end.
 pub struct Finished {
     pub seen: Seen,
+    /// The engine said so, and the workload came to its end.
     pub success: bool,
     pub status: ExitStatus,
     /// The engine's stderr, and stdout as far as it is not the workload's report.
@@ -93,7 +94,7 @@ impl Launch {
             text.push_str(line);
             text.push('\n');
         }
-        Ok(Finished { success: status.success(), status, seen: self.seen, text })
+        Ok(Finished { success: status.success() && self.seen.complete, status, seen: self.seen, text })
     }
 }
 

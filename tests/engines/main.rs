@@ -11,6 +11,8 @@
 //! As root everything happens in private mount and process id namespaces with a private `/etc` and `/run`: no daemon,
 //! mount, record or user outlives the run, and an installed configuration of the machine has no say in it.
 
+#![allow(unreachable_pub, reason = "a test binary is nobody's library")]
+
 mod build;
 mod cases;
 mod container;

@@ -117,7 +117,7 @@ impl Bench<'_> {
             format!("{} should have been refused, but the workload ran: {reason}", container.name)
         })?;
         if let Some(status) = status {
-            let shown = ["status ", "status: ", "code: ", "code "]
+            let shown = ["status ", "status: ", "code: ", "code ", "ExitCode("]
                 .iter()
                 .any(|s| finished.text.contains(&format!("{s}{status}")));
             ensure(shown, || format!("the engine should show the hook's exit status {status}: {reason}"))?;

@@ -3,7 +3,7 @@
 use super::{Bench, Case};
 use crate::container::Ipc;
 use crate::engine::Need;
-use crate::outcome::{Outcome, ensure};
+use crate::outcome::{Outcome, Stop, ensure};
 use crate::profiles::FULL;
 
 pub(super) const CASES: &[Case] = &[
@@ -14,6 +14,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "startContainer is refused, the right stage named", run: start_container },
     Case { name: "failing hook: the user finds the reason", run: reason },
     Case { name: "failing hook: the log has the reason", run: logged },
+    Case { name: "a runtime that lets no hook join: explained", run: forbidden },
     Case { name: "unknown profile in the annotation", run: unknown_profile },
     Case { name: "bad profile file", run: bad_profile },
 ];
@@ -45,7 +46,9 @@ fn wrong_stage(bench: &Bench, stage: &'static str) -> Outcome {
         _ => bench.file(FULL)?,
     };
     let container = bench.container().hook_at(&[stage], &["--profile-file", &profile]);
-    bench.refused(&container, Some(4), &["createRuntime"])
+    // crun hides what the hook prints, and there is no log inside the container: only the status is left.
+    let hidden = stage == "startContainer" && !bench.engine.shows_reason();
+    bench.refused(&container, Some(4), if hidden { &[] } else { &["createRuntime"] })
 }
 
 fn create_container(bench: &Bench) -> Outcome {
@@ -75,6 +78,15 @@ fn logged(bench: &Bench) -> Outcome {
     ensure(events.iter().any(|e| e.contains("shmmax") && e.contains("0x00000051")), || {
         format!("the log should name shmmax and the segment for {}: {events:?}", container.name)
     })
+}
+
+fn forbidden(bench: &Bench) -> Outcome {
+    if bench.engine.cannot(Need::Prepare).is_none() {
+        return Err(Stop::NotHere("the hook can join here".to_owned()));
+    }
+    let profile = bench.file(FULL)?;
+    let container = bench.container().hook(&["--profile-file", &profile]);
+    bench.refused(&container, Some(4), &["not permitted", "rootless crun", "podman or runc"])
 }
 
 fn unknown_profile(bench: &Bench) -> Outcome {

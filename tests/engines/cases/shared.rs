@@ -4,7 +4,7 @@ use super::{Bench, Case};
 use crate::container::Ipc;
 use crate::engine::Need;
 use crate::outcome::{Outcome, equal, fail};
-use crate::profiles::{FULL, FULL_OBJECTS, FULL_SYSCTLS, WORKLOAD, at_least, exactly, full_is_there};
+use crate::profiles::{FULL, FULL_OBJECTS, FULL_SYSCTLS, WORKLOAD, at_least, exactly, full_is_there, nothing_is_there};
 use serde_json::json;
 
 pub(super) const CASES: &[Case] = &[
@@ -45,11 +45,16 @@ fn joiner_prepares(bench: &Bench) -> Outcome {
     bench.needs(&[Need::Prepare, Need::Join])?;
     let first = bench.container().ipc(Ipc::Shareable).hold();
     let launch = bench.start(&first)?;
+    // It lowers msgmni and others, which the first container may count on; the policy has to allow that.
     let profile = bench.file(FULL)?;
-    let second = bench.container().ipc(Ipc::Join(first.name.clone())).opens(&FULL_OBJECTS);
-    let joined = bench.run(&second.hook(&["--profile-file", &profile]));
+    let join = || bench.container().ipc(Ipc::Join(first.name.clone())).opens(&FULL_OBJECTS);
+    let denied = bench.refused(&join().hook(&["--profile-file", &profile]), Some(3), &["lower-in-shared"]);
+    let untouched = bench.run(&join());
+    let policy = bench.file("format = 1\n[policy]\nlower-in-shared = true\n")?;
+    let joined = bench.run(&join().hook(&["--profile-file", &profile, "--config", &policy]));
     bench.stop(&first, launch)?;
-    // FULL lowers msgmni and others below the kernel's defaults, which nobody has set.
+    denied?;
+    nothing_is_there(&untouched?.seen)?;
     full_is_there(&joined?.seen, WORKLOAD)
 }
 

@@ -46,6 +46,10 @@ impl Engine for Bundle {
                 "{} run by an ordinary user: /proc/PID/ns/ipc is closed to the hook, so nothing can join",
                 self.name
             )),
+            Need::Join if rootless => Some(
+                "runc run by an ordinary user: a container that joins a user namespace by path is closed to the hook"
+                    .to_owned(),
+            ),
             Need::HostIpcByPath if self.mode != Mode::Root => {
                 Some("a container in a user namespace may not join the host's IPC namespace by path".to_owned())
             }
@@ -103,24 +107,14 @@ impl Bundle {
         if self.mode == Mode::Rootless {
             chown(&bundle)?;
         }
-        let bundle = bundle.to_string_lossy();
-        if self.name == "youki" {
-            return self.create_and_start(lab, &bundle, &container.name);
-        }
-        let mut run = self.runtime(lab);
-        run.args(["run", "--bundle", &bundle, &container.name]);
-        Launch::start(run)
-    }
-
-    /// youki's `run` waits for ever when the workload ends while a poststart hook runs, and deletes nothing at the
-    /// end; so it is asked step by step.
-    fn create_and_start(&self, lab: &Lab, bundle: &str, name: &str) -> Outcome<Launch> {
+        // As engines do it. In one step crun is in its own list only after the workload has begun, and youki waits for
+        // ever when the workload ends during a poststart hook.
         let script = "b=$1 n=$2; shift 2; \"$@\" create --bundle \"$b\" \"$n\" && \"$@\" start \"$n\"";
         let runtime = self.runtime(lab);
-        let mut steps = command("sh", &["-c", script, "sh", bundle, name]);
+        let mut steps = command("sh", &["-c", script, "sh", &bundle.to_string_lossy(), &container.name]);
         steps.arg(runtime.get_program()).args(runtime.get_args());
         let mut delete = self.runtime(lab);
-        delete.args(["delete", "--force", name]);
+        delete.args(["delete", "--force", &container.name]);
         Ok(Launch::start(steps)?.then(delete))
     }
 
