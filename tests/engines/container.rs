@@ -5,6 +5,8 @@
 pub enum Ipc {
     /// One of its own that nobody else joins.
     Private,
+    /// What the engine gives without an option: the pod's in a pod.
+    Default,
     /// One of its own that others may join, where the engine makes a difference.
     Shareable,
     /// The host's.

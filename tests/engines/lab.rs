@@ -17,6 +17,8 @@ use std::{env, fs, process};
 /// Names the scratch directory to the process that runs in the private namespaces.
 const SCRATCH: &str = "OCI_IPC_HOOK_ENGINES_SCRATCH";
 
+const QUEUES: &str = "/dev/mqueue";
+
 /// The ordinary user for rootless engines; exists in the private `/etc` only.
 pub const USER: &str = "ipchookuser";
 pub const USER_ID: u32 = 61001;
@@ -41,7 +43,12 @@ pub fn enter(selection: &Selection) -> Result<ExitCode, String> {
     }
     let scratch = env::temp_dir().join(format!("oci-ipc-hook-engines-{}", process::id()));
     fs::create_dir(&scratch).map_err(|e| format!("{}: {e}", scratch.display()))?;
+    // Where engines look for the host's queues; a machine without systemd may not have it.
+    let made = fs::create_dir(QUEUES).is_ok();
     let result = run_inside(&scratch);
+    if made {
+        let _ = fs::remove_dir(QUEUES);
+    }
     remove_cgroups(&scratch);
     let removed = fs::remove_dir_all(&scratch).map_err(|e| format!("removing {}: {e}", scratch.display()));
     result.and_then(|code| removed.map(|()| code))
@@ -145,14 +152,12 @@ impl Lab {
             // crun refuses hybrid cgroups; without this mount they are plain version 1.
             output(command("umount", &["/sys/fs/cgroup/unified"]))?;
         }
-        let queues = scratch.join("mqueue");
-        fs::create_dir(&queues)?;
-        mount(&["-t", "mqueue", "none", &queues.to_string_lossy()])?;
+        mount(&["-t", "mqueue", "none", QUEUES])?;
         user_cgroups(&scratch)?;
         let programs = Programs::find(&scratch);
         let rootfs = root_file_system(&scratch, &programs)?;
         let image = image_archive(&scratch, &rootfs)?;
-        let host = HostIpc::read(&queues)?;
+        let host = HostIpc::read(Path::new(QUEUES))?;
         Ok(Lab { programs, rootfs, image, log: Log::listen()?, host, counter: AtomicUsize::new(0), scratch })
     }
 
@@ -168,7 +173,7 @@ impl Lab {
 
     /// Fails if anything in the host's IPC namespace is not as it was before the first case.
     pub fn host_is_unchanged(&self) -> Outcome {
-        let now = HostIpc::read(&self.scratch.join("mqueue"))?;
+        let now = HostIpc::read(Path::new(QUEUES))?;
         self.host.difference(&now).map_or(Ok(()), |difference| fail(format!("the host's IPC changed: {difference}")))
     }
 
@@ -239,7 +244,10 @@ fn root_file_system(scratch: &Path, programs: &Programs) -> Outcome<PathBuf> {
     // For a hook at startContainer, which sees the container's files.
     fs::write(rootfs.join("etc/full.toml"), crate::profiles::FULL)?;
     fs::copy(&programs.client, rootfs.join("ipc-client"))?;
-    fs::copy(&programs.tool, rootfs.join("oci-ipc-hook"))?;
+    // Under the same path as outside: engines look there, the runtime inside.
+    let inside = rootfs.join(scratch.strip_prefix("/").unwrap_or(scratch));
+    fs::create_dir_all(&inside)?;
+    fs::copy(&programs.tool, inside.join("oci-ipc-hook"))?;
     Ok(rootfs)
 }
 

@@ -33,7 +33,13 @@ pub struct Finished {
 
 impl Launch {
     /// Starts `command` and reads until the workload's report is complete or its output ends.
-    pub fn start(mut command: Command) -> Outcome<Self> {
+    pub fn start(command: Command) -> Outcome<Self> {
+        let mut launch = Launch::spawn(command)?;
+        launch.read(|seen| seen.complete)?;
+        Ok(launch)
+    }
+
+    fn spawn(mut command: Command) -> Outcome<Self> {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
             command.spawn().map_err(|e| Stop::Fail(format!("{}: {e}", command.get_program().to_string_lossy())))?;
@@ -56,9 +62,7 @@ impl Launch {
                 error_sender.send(String::from_utf8_lossy(&text).into_owned())
             });
         }
-        let mut launch = Launch { child, lines, errors, after: None, seen: Seen::default() };
-        launch.read(|seen| seen.complete)?;
-        Ok(launch)
+        Ok(Launch { child, lines, errors, after: None, seen: Seen::default() })
     }
 
     /// The same, with a command to run when the container has ended.
@@ -96,6 +100,25 @@ impl Launch {
         }
         Ok(Finished { success: status.success() && self.seen.complete, status, seen: self.seen, text })
     }
+}
+
+/// Reads what `command` prints until the workload's report has ended `times`, then ends the command.
+pub fn follow(command: Command, times: usize) -> Outcome<String> {
+    let (mut text, mut ends) = (String::new(), 0);
+    let mut launch = Launch::spawn(command)?;
+    while ends < times {
+        let Ok(line) = launch.lines.recv_timeout(GIVE_UP) else { break };
+        ends += usize::from(line.contains("\"type\":\"end\""));
+        text.push_str(&line);
+        text.push('\n');
+    }
+    launch.child.kill()?;
+    launch.child.wait()?;
+    if ends < times {
+        text.push_str(&launch.errors.recv_timeout(GIVE_UP).unwrap_or_default());
+        return Err(Stop::Fail(format!("the log has {ends} reports instead of {times}: {text}")));
+    }
+    Ok(text)
 }
 
 /// Runs a command to its end; its stdout, or a failure that shows what it printed.

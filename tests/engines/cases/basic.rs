@@ -11,6 +11,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "13 sysctls and 4 objects before the first instruction, prestart", run: prestart },
     Case { name: "shm_rmid_forced", run: forced },
     Case { name: "profile named by annotation", run: annotation },
+    Case { name: "profile and policy from the system's directories", run: system_profile },
     Case { name: "no annotation, hook for all: untouched", run: nothing_asked },
     Case { name: "no annotation, hook by annotation: untouched", run: gate },
 ];
@@ -50,6 +51,20 @@ fn annotation(bench: &Bench) -> Outcome {
     let container = bench.container().gated_hook(&["--profiles-dir", &profiles]).opens(&FULL_OBJECTS);
     let finished = bench.run(&container.annotation("io.oci-ipc-hook.profile", "full"))?;
     full_is_there(&finished.seen, WORKLOAD)
+}
+
+fn system_profile(bench: &Bench) -> Outcome {
+    bench.needs(&[Need::Prepare, Need::Annotations])?;
+    // Root's files, which in a rootless engine's user namespace belong to nobody it knows.
+    std::fs::create_dir_all("/etc/oci-ipc-hook/profiles.d")?;
+    std::fs::write("/etc/oci-ipc-hook/profiles.d/system-full.toml", FULL)?;
+    std::fs::write("/etc/oci-ipc-hook/config.toml", "format = 1\n[policy]\nallowed-profiles = [\"system-*\"]\n")?;
+    let container = || bench.container().gated_hook(&[]).opens(&FULL_OBJECTS);
+    let allowed = bench.run(&container().annotation("io.oci-ipc-hook.profile", "system-full"));
+    let denied = bench.refused(&container().annotation("io.oci-ipc-hook.profile", "other"), Some(3), &["other"]);
+    std::fs::remove_dir_all("/etc/oci-ipc-hook")?;
+    denied?;
+    full_is_there(&allowed?.seen, WORKLOAD)
 }
 
 fn nothing_asked(bench: &Bench) -> Outcome {

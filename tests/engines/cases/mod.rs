@@ -2,16 +2,19 @@
 
 mod basic;
 mod conflict;
+mod podman;
 mod refusal;
 mod shared;
 
 use crate::container::Container;
+use crate::engine::podman::Podman;
 use crate::engine::{Engine, Need};
 use crate::lab::Lab;
-use crate::launch::{Finished, Launch};
+use crate::launch::{self, Finished, Launch};
 use crate::outcome::{Outcome, Stop, ensure, fail};
 use crate::select::Selection;
 use std::fs;
+use std::process::Command;
 
 /// One row of the matrix.
 pub struct Case {
@@ -20,7 +23,7 @@ pub struct Case {
 }
 
 /// All cases, in printing order.
-pub const ALL: &[&[Case]] = &[basic::CASES, conflict::CASES, refusal::CASES, shared::CASES];
+pub const ALL: &[&[Case]] = &[basic::CASES, conflict::CASES, refusal::CASES, shared::CASES, podman::CASES];
 
 /// The cases of a selection.
 pub fn chosen(selection: &Selection) -> impl Iterator<Item = &'static Case> {
@@ -46,9 +49,9 @@ impl Bench<'_> {
         reason.map_or(Ok(()), |reason| Err(Stop::NotHere(reason)))
     }
 
-    /// Ends the case as not applicable unless the engine is of this kind.
-    pub fn only(&self, kind: &'static str) -> Outcome {
-        if self.engine.kind() == kind { Ok(()) } else { Err(Stop::NotHere(format!("is about {kind}"))) }
+    /// podman, or the end of the case as not applicable.
+    pub fn podman(&self) -> Outcome<&Podman> {
+        self.engine.as_podman().ok_or_else(|| Stop::NotHere("is about podman's own commands".to_owned()))
     }
 
     /// A container with a name of its own.
@@ -95,6 +98,11 @@ impl Bench<'_> {
         fail(format!("{} did not start: {} {}", container.name, finished.status, self.reason(container, &finished)))
     }
 
+    /// Runs a command that follows a container's log until the workload has reported `times`; returns the log so far.
+    pub fn start_attached(&self, command: Command, times: usize) -> Outcome<String> {
+        launch::follow(command, times)
+    }
+
     /// Ends a held container.
     pub fn stop(&self, container: &Container, launch: Launch) -> Outcome<Finished> {
         self.engine.stop(self.lab, container)?;
@@ -131,7 +139,8 @@ impl Bench<'_> {
         if self.engine.shows_reason() {
             return finished.text.clone();
         }
-        let mut events = self.lab.log.events(&self.engine.logged_name(container));
+        let name = self.engine.logged_name(container).unwrap_or_else(|_| container.name.clone());
+        let mut events = self.lab.log.events(&name);
         events.insert(0, finished.text.clone());
         events.join("\n")
     }

@@ -74,7 +74,7 @@ fn logged(bench: &Bench) -> Outcome {
     let profile = bench.file(IMPOSSIBLE)?;
     let container = bench.container().hook(&["--profile-file", &profile]);
     bench.refused(&container, None, &[])?;
-    let events = bench.lab.log.events(&bench.engine.logged_name(&container));
+    let events = bench.lab.log.events(&bench.engine.logged_name(&container)?);
     ensure(events.iter().any(|e| e.contains("shmmax") && e.contains("0x00000051")), || {
         format!("the log should name shmmax and the segment for {}: {events:?}", container.name)
     })

@@ -61,10 +61,6 @@ impl Engine for Bundle {
         self.name != "crun"
     }
 
-    fn sysctl_before_hook(&self) -> bool {
-        self.name == "crun"
-    }
-
     fn directory(&self) -> &Path {
         &self.directory
     }
@@ -77,10 +73,6 @@ impl Engine for Bundle {
         let mut kill = self.runtime(lab);
         kill.args(["kill", &container.name, "TERM"]);
         output(kill).map(drop)
-    }
-
-    fn kind(&self) -> &'static str {
-        "bundle"
     }
 }
 
@@ -144,7 +136,7 @@ impl Bundle {
         let mut namespaces = vec![json!({"type": "pid"}), json!({"type": "mount"})];
         let mut user = json!({"type": "user"});
         match &container.ipc {
-            Ipc::Private | Ipc::Shareable => namespaces.push(json!({"type": "ipc"})),
+            Ipc::Private | Ipc::Shareable | Ipc::Default => namespaces.push(json!({"type": "ipc"})),
             Ipc::Host => {}
             Ipc::HostByPath => namespaces.push(json!({"type": "ipc", "path": "/proc/self/ns/ipc"})),
             Ipc::Join(name) => {
@@ -200,14 +192,13 @@ impl Bundle {
     }
 }
 
-/// The `hooks` of config.json. The path at startContainer is looked up inside the root file system.
+/// The `hooks` of config.json.
 fn hooks(lab: &Lab, hook: &Hook) -> Value {
     let mut hooks = json!({});
     for stage in &hook.stages {
-        let tool = if *stage == "startContainer" { Path::new("/oci-ipc-hook") } else { &lab.programs.tool };
         let mut args = vec!["oci-ipc-hook".to_owned()];
         args.extend(hook.args.iter().cloned());
-        hooks[*stage] = json!([{"path": tool, "args": args, "env": [], "timeout": 30}]);
+        hooks[*stage] = json!([{"path": lab.programs.tool, "args": args, "env": [], "timeout": 30}]);
     }
     hooks
 }

@@ -1,6 +1,7 @@
 //! The engines: what they can do, and how they start a container.
 
 pub mod bundle;
+pub mod podman;
 
 use crate::container::Container;
 use crate::lab::Lab;
@@ -39,9 +40,6 @@ pub trait Engine {
     /// The user sees the hook's stderr when it fails.
     fn shows_reason(&self) -> bool;
 
-    /// Where `linux.sysctl` is written before createRuntime hooks run (crun).
-    fn sysctl_before_hook(&self) -> bool;
-
     /// An existing directory that belongs to the user who runs the hook, for its profiles and policy.
     fn directory(&self) -> &Path;
 
@@ -49,15 +47,17 @@ pub trait Engine {
     fn launch(&self, lab: &Lab, container: &Container) -> Outcome<Launch>;
 
     /// The container's name in the state that the hook gets, and so in the log.
-    fn logged_name(&self, container: &Container) -> String {
-        container.name.clone()
+    fn logged_name(&self, container: &Container) -> Outcome<String> {
+        Ok(container.name.clone())
     }
 
     /// Asks a held container to end.
     fn stop(&self, lab: &Lab, container: &Container) -> Outcome;
 
-    /// The engine's kind, such as `podman`, for cases that are about one engine.
-    fn kind(&self) -> &'static str;
+    /// podman itself, for the cases that are about its own commands.
+    fn as_podman(&self) -> Option<&podman::Podman> {
+        None
+    }
 }
 
 type Open = Box<dyn Fn(&Lab) -> Outcome<Box<dyn Engine>>>;
@@ -83,7 +83,11 @@ impl Column {
 /// The columns of a selection, in printing order.
 pub fn columns(selection: &Selection) -> Vec<Column> {
     let runtimes: Vec<&'static str> = ["runc", "crun", "youki"].into_iter().filter(|r| selection.has(r)).collect();
-    runtimes.iter().flat_map(|runtime| bundle::columns(runtime)).collect()
+    let mut columns: Vec<Column> = runtimes.iter().flat_map(|runtime| bundle::columns(runtime)).collect();
+    if selection.has("podman") {
+        columns.extend(podman::columns(if runtimes.is_empty() { &["runc", "crun"] } else { &runtimes }));
+    }
+    columns
 }
 
 /// A program of the machine, or of `cargo install --root TARGET/youki`.
