@@ -2,6 +2,7 @@
 
 use crate::build::Programs;
 use crate::host::HostIpc;
+use crate::image;
 use crate::launch::output;
 use crate::log::Log;
 use crate::outcome::{Outcome, Stop, fail};
@@ -130,9 +131,6 @@ pub struct Lab {
     counter: AtomicUsize,
 }
 
-/// The image's name in every engine.
-pub const IMAGE: &str = "localhost/ipc-client:1";
-
 impl Lab {
     /// Makes the private surroundings; to be called once, in the private namespaces.
     pub fn set_up(scratch: PathBuf) -> Result<Self, String> {
@@ -156,9 +154,14 @@ impl Lab {
         user_cgroups(&scratch)?;
         let programs = Programs::find(&scratch);
         let rootfs = root_file_system(&scratch, &programs)?;
-        let image = image_archive(&scratch, &rootfs)?;
+        let image = image::archive(&scratch, &rootfs)?;
         let host = HostIpc::read(Path::new(QUEUES))?;
         Ok(Lab { programs, rootfs, image, log: Log::listen()?, host, counter: AtomicUsize::new(0), scratch })
+    }
+
+    /// Name and archive of an image whose workload runs as `user`, for engines without an option for that.
+    pub fn image_for(&self, user: (u32, u32)) -> Outcome<(String, PathBuf)> {
+        image::with_user(&self.scratch, user)
     }
 
     /// A name that no other container of the run has.
@@ -249,24 +252,4 @@ fn root_file_system(scratch: &Path, programs: &Programs) -> Outcome<PathBuf> {
     fs::create_dir_all(&inside)?;
     fs::copy(&programs.tool, inside.join("oci-ipc-hook"))?;
     Ok(rootfs)
-}
-
-/// The file system as an archive in the form of `docker save`.
-fn image_archive(scratch: &Path, rootfs: &Path) -> Outcome<PathBuf> {
-    let parts = scratch.join("image");
-    fs::create_dir(&parts)?;
-    let layer = parts.join("layer.tar");
-    output(command("tar", &["-C", &rootfs.to_string_lossy(), "-cf", &layer.to_string_lossy(), "."]))?;
-    let sum = output(command("sha256sum", &[&layer.to_string_lossy()]))?;
-    let sum = sum.split(' ').next().unwrap_or_default();
-    let architecture = if env::consts::ARCH == "aarch64" { "arm64" } else { "amd64" };
-    let config = serde_json::json!({"architecture": architecture, "os": "linux",
-        "config": {"Cmd": ["/ipc-client", "--hold"]}, "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{sum}")]}});
-    fs::write(parts.join("config.json"), config.to_string())?;
-    let manifest = serde_json::json!([{"Config": "config.json", "RepoTags": [IMAGE], "Layers": ["layer.tar"]}]);
-    fs::write(parts.join("manifest.json"), manifest.to_string())?;
-    let archive = scratch.join("image.tar");
-    let (to, from) = (archive.to_string_lossy(), parts.to_string_lossy());
-    output(command("tar", &["-C", &from, "-cf", &to, "manifest.json", "config.json", "layer.tar"]))?;
-    Ok(archive)
 }

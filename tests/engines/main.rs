@@ -18,6 +18,7 @@ mod cases;
 mod container;
 mod engine;
 mod host;
+mod image;
 mod lab;
 mod launch;
 mod log;

@@ -7,24 +7,24 @@ use serde_json::json;
 /// uid and gid of the ordinary workload.
 pub const WORKLOAD: (u32, u32) = (1001, 1002);
 
-/// All sysctls, and one object of each kind.
+/// All sysctls and one object of each kind. Nothing is lowered, which a shared namespace would refuse.
 pub const FULL: &str = r#"format = 1
 description = "all sysctls and one object of each kind"
 
 [sysctl]
 "kernel.msgmax" = 12345
 "kernel.msgmnb" = 54321
-"kernel.msgmni" = 1234
-"kernel.sem" = "250 256000 100 1024"
-"kernel.shmall" = 1000000
-"kernel.shmmax" = "256MiB"
-"kernel.shmmni" = 2048
+"kernel.msgmni" = 32123
+"kernel.sem" = "32123 1024000123 623 32234"
+"kernel.shmall" = "18446744073709551615"
+"kernel.shmmax" = "18446744073709550000"
+"kernel.shmmni" = 5678
 "kernel.shm_rmid_forced" = 0
 "fs.mqueue.msg_default" = 11
 "fs.mqueue.msg_max" = 64
 "fs.mqueue.msgsize_default" = 4096
 "fs.mqueue.msgsize_max" = 16384
-"fs.mqueue.queues_max" = 100
+"fs.mqueue.queues_max" = 321
 
 [[shm]]
 key = "0x4d510001"
@@ -52,17 +52,17 @@ mode = "0620"
 pub const FULL_SYSCTLS: [(&str, &str); 13] = [
     ("kernel.msgmax", "12345"),
     ("kernel.msgmnb", "54321"),
-    ("kernel.msgmni", "1234"),
-    ("kernel.sem", "250 256000 100 1024"),
-    ("kernel.shmall", "1000000"),
-    ("kernel.shmmax", "268435456"),
-    ("kernel.shmmni", "2048"),
+    ("kernel.msgmni", "32123"),
+    ("kernel.sem", "32123 1024000123 623 32234"),
+    ("kernel.shmall", "18446744073709551615"),
+    ("kernel.shmmax", "18446744073709550000"),
+    ("kernel.shmmni", "5678"),
     ("kernel.shm_rmid_forced", "0"),
     ("fs.mqueue.msg_default", "11"),
     ("fs.mqueue.msg_max", "64"),
     ("fs.mqueue.msgsize_default", "4096"),
     ("fs.mqueue.msgsize_max", "16384"),
-    ("fs.mqueue.queues_max", "100"),
+    ("fs.mqueue.queues_max", "321"),
 ];
 
 /// The kernel's defaults of a new namespace.
@@ -75,6 +75,39 @@ pub const UNTOUCHED: [(&str, &str); 4] = [
 
 /// Options of the client that open the objects of [`FULL`].
 pub const FULL_OBJECTS: [&str; 8] = ["--shm", "0x4d510001", "--sem", "0x5101", "--msg", "0x77", "--mqueue", "/orders"];
+
+/// Smaller than the kernel's defaults, all that can be smaller.
+pub const LOWER: &str = r#"format = 1
+[sysctl]
+"kernel.msgmax" = 4096
+"kernel.msgmnb" = 8192
+"kernel.msgmni" = "<= 16"
+"kernel.sem" = "<= 250 32000 100 128"
+"kernel.shmall" = "<= 256MiB"
+"kernel.shmmax" = "<= 64MiB"
+"kernel.shmmni" = 64
+"fs.mqueue.msg_max" = 4
+"fs.mqueue.msg_default" = 4
+"fs.mqueue.msgsize_max" = 1024
+"fs.mqueue.msgsize_default" = 1024
+"fs.mqueue.queues_max" = 2
+"#;
+
+/// The sysctls of [`LOWER`].
+pub const LOWER_SYSCTLS: [(&str, &str); 12] = [
+    ("kernel.msgmax", "4096"),
+    ("kernel.msgmnb", "8192"),
+    ("kernel.msgmni", "16"),
+    ("kernel.sem", "250 32000 100 128"),
+    ("kernel.shmall", "65536"),
+    ("kernel.shmmax", "67108864"),
+    ("kernel.shmmni", "64"),
+    ("fs.mqueue.msg_max", "4"),
+    ("fs.mqueue.msg_default", "4"),
+    ("fs.mqueue.msgsize_max", "1024"),
+    ("fs.mqueue.msgsize_default", "1024"),
+    ("fs.mqueue.queues_max", "2"),
+];
 
 /// `kernel.shm_rmid_forced` = 1 goes with no segment, so it has a profile of its own.
 pub const FORCED: &str = "format = 1\n[sysctl]\n\"kernel.shm_rmid_forced\" = 1\n";

@@ -3,13 +3,14 @@
 use super::{Bench, Case};
 use crate::engine::Need;
 use crate::outcome::{Outcome, equal};
-use crate::profiles::{FORCED, FULL, FULL_OBJECTS, WORKLOAD, full_is_there, nothing_is_there};
+use crate::profiles::{FORCED, FULL, FULL_OBJECTS, LOWER, LOWER_SYSCTLS, WORKLOAD, full_is_there, nothing_is_there};
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "harness: a container without a hook is as the kernel made it", run: no_hook },
     Case { name: "13 sysctls and 4 objects before the first instruction, createRuntime", run: create_runtime },
     Case { name: "13 sysctls and 4 objects before the first instruction, prestart", run: prestart },
     Case { name: "shm_rmid_forced", run: forced },
+    Case { name: "hardening: limits below the kernel's defaults", run: lower },
     Case { name: "profile named by annotation", run: annotation },
     Case { name: "profile and policy from the system's directories", run: system_profile },
     Case { name: "no annotation, hook for all: untouched", run: nothing_asked },
@@ -43,6 +44,13 @@ fn forced(bench: &Bench) -> Outcome {
     let profile = bench.file(FORCED)?;
     let finished = bench.run(&bench.container().hook(&["--profile-file", &profile]))?;
     finished.seen.sysctls_are(&[("kernel.shm_rmid_forced", "1")])
+}
+
+fn lower(bench: &Bench) -> Outcome {
+    bench.needs(&[Need::Prepare, Need::Lower])?;
+    let profile = bench.file(LOWER)?;
+    let finished = bench.run(&bench.container().hook(&["--profile-file", &profile]))?;
+    finished.seen.sysctls_are(&LOWER_SYSCTLS)
 }
 
 fn annotation(bench: &Bench) -> Outcome {

@@ -3,7 +3,7 @@
 use super::{Bench, Case};
 use crate::container::{Container, Ipc};
 use crate::engine::podman::Podman;
-use crate::lab::IMAGE;
+use crate::image::IMAGE;
 use crate::launch::output;
 use crate::outcome::{Outcome, Stop, ensure, equal};
 use crate::profiles::{FULL, FULL_OBJECTS, FULL_SYSCTLS, WORKLOAD, at_least, full_is_there, nothing_is_there};
@@ -92,12 +92,10 @@ fn pod(bench: &Bench) -> Outcome {
     result
 }
 
-/// A hook for members that name the profile `full`, which lowers limits of the pod's namespace. The infra container has
-/// no annotation.
+/// A hook for members that name a profile. The infra container has no annotation.
 fn member_hook(bench: &Bench, container: Container) -> Outcome<Container> {
     let profiles = bench.profiles(&[("full", FULL), ("more", &at_least("kernel.shmmni", 2048))])?;
-    let policy = bench.file("format = 1\n[policy]\nlower-in-shared = true\n")?;
-    Ok(container.gated_hook(&["--profiles-dir", &profiles, "--config", &policy]).opens(&FULL_OBJECTS))
+    Ok(container.gated_hook(&["--profiles-dir", &profiles]).opens(&FULL_OBJECTS))
 }
 
 fn pod_members(bench: &Bench, pod: &Pod) -> Outcome {
@@ -183,8 +181,7 @@ fn kube_play(bench: &Bench) -> Outcome {
 
 fn play(bench: &Bench, podman: &Podman, annotation: &str) -> Outcome<Seen> {
     let profiles = bench.profiles(&[("full", FULL)])?;
-    let policy = bench.file("format = 1\n[policy]\nlower-in-shared = true\n")?;
-    let hooked = bench.container().gated_hook(&["--profiles-dir", &profiles, "--config", &policy]);
+    let hooked = bench.container().gated_hook(&["--profiles-dir", &profiles]);
     let hooks = podman.hooks_dir(bench.lab, hooked.hook.as_ref())?;
     let hooks = hooks.to_string_lossy();
     let name = bench.lab.unique("kube");

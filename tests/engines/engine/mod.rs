@@ -1,6 +1,10 @@
 //! The engines: what they can do, and how they start a container.
 
 pub mod bundle;
+mod containerd;
+mod cri;
+mod daemon;
+mod docker;
 pub mod podman;
 
 use crate::container::Container;
@@ -28,6 +32,8 @@ pub enum Need {
     HostIpc,
     /// The host's IPC namespace, by path.
     HostIpcByPath,
+    /// The container has a namespace that nobody else is in, so that limits may go down.
+    Lower,
     /// The IPC namespace of another container.
     Join,
 }
@@ -84,8 +90,15 @@ impl Column {
 pub fn columns(selection: &Selection) -> Vec<Column> {
     let runtimes: Vec<&'static str> = ["runc", "crun", "youki"].into_iter().filter(|r| selection.has(r)).collect();
     let mut columns: Vec<Column> = runtimes.iter().flat_map(|runtime| bundle::columns(runtime)).collect();
+    let below: Vec<&'static str> = if runtimes.is_empty() { vec!["runc", "crun"] } else { runtimes };
     if selection.has("podman") {
-        columns.extend(podman::columns(if runtimes.is_empty() { &["runc", "crun"] } else { &runtimes }));
+        columns.extend(podman::columns(&below));
+    }
+    if selection.has("docker") {
+        columns.extend(docker::columns(&below));
+    }
+    if selection.has("containerd") {
+        columns.extend(containerd::columns(&below));
     }
     columns
 }

@@ -2,7 +2,8 @@
 
 use super::{Column, Engine, Need, find};
 use crate::container::{Container, Hook, Ipc};
-use crate::lab::{IMAGE, Lab, chown, command};
+use crate::image::IMAGE;
+use crate::lab::{Lab, chown, command};
 use crate::launch::{Launch, output};
 use crate::outcome::{Outcome, Stop};
 use serde_json::json;

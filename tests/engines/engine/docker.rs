@@ -1,0 +1,163 @@
+//! Docker: the real dockerd with `oci-ipc-hook wrap` as a runtime of daemon.json, one for each set of arguments.
+
+use super::daemon::Daemon;
+use super::{Column, Engine, Need, find};
+use crate::container::{Container, Hook, Ipc};
+use crate::image::IMAGE;
+use crate::lab::{Lab, command};
+use crate::launch::{Launch, output};
+use crate::outcome::{Outcome, Stop};
+use serde_json::{Map, Value, json};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+struct Docker {
+    name: &'static str,
+    runtime: PathBuf,
+    client: PathBuf,
+    daemon: Daemon,
+    directory: PathBuf,
+    /// `runtimes` of daemon.json.
+    runtimes: Mutex<Map<String, Value>>,
+    annotations: bool,
+}
+
+pub(super) fn columns(runtimes: &[&'static str]) -> Vec<Column> {
+    let column = |runtime: &&'static str| {
+        let runtime = *runtime;
+        let open = move |lab: &Lab| Ok(Box::new(Docker::open(lab, runtime)?) as Box<dyn Engine>);
+        Column::new(format!("docker, {runtime}, root"), open)
+    };
+    runtimes.iter().map(column).collect()
+}
+
+impl Docker {
+    fn open(lab: &Lab, runtime: &'static str) -> Outcome<Self> {
+        let (dockerd, client, path) = (find("dockerd")?, docker_client()?, find(runtime)?);
+        let directory = lab.scratch.join(format!("docker-{runtime}"));
+        fs::create_dir(&directory)?;
+        write_configuration(lab, &directory, &Map::new())?;
+        let mut command = command(&dockerd.to_string_lossy(), &["--config-file"]);
+        command.arg(directory.join("daemon.json"));
+        let daemon = Daemon::start(command, "API listen on")?;
+        let runtimes = Mutex::default();
+        let mut docker =
+            Docker { name: runtime, runtime: path, client, daemon, directory, runtimes, annotations: false };
+        output(docker.docker(&["load", "--quiet", "--input", &lab.image.to_string_lossy()]))?;
+        let version = output(docker.docker(&["version", "--format", "{{.Server.APIVersion}}"]))?;
+        let minor = version.trim().split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
+        docker.annotations = minor.is_some_and(|minor| minor >= 43);
+        Ok(docker)
+    }
+
+    fn docker(&self, args: &[&str]) -> Command {
+        let mut docker = command(&self.client.to_string_lossy(), &["--host"]);
+        docker.arg(format!("unix://{}/socket", self.directory.display())).args(args);
+        docker.env("DOCKER_CONFIG", &self.directory);
+        docker
+    }
+
+    /// The name of the runtime in daemon.json that runs `wrap` with the hook's arguments; registered if it is new.
+    fn registered(&self, lab: &Lab, hook: &Hook) -> Outcome<String> {
+        let mut runtimes = self.runtimes.lock().map_err(|e| Stop::Fail(e.to_string()))?;
+        let mut args = vec!["wrap".to_owned(), "--runtime".to_owned(), self.runtime.to_string_lossy().into_owned()];
+        args.extend(hook.args.iter().cloned());
+        args.push("--".to_owned());
+        let entry = json!({"path": lab.programs.tool, "runtimeArgs": args});
+        if let Some((name, _)) = runtimes.iter().find(|(_, known)| **known == entry) {
+            return Ok(name.clone());
+        }
+        let name = lab.unique("ipc");
+        runtimes.insert(name.clone(), entry);
+        write_configuration(lab, &self.directory, &runtimes)?;
+        self.daemon.reload()?;
+        self.daemon.wait_for("Reloaded configuration")?;
+        Ok(name)
+    }
+
+    fn id_file(&self, container: &Container) -> PathBuf {
+        self.directory.join(format!("{}.id", container.name))
+    }
+}
+
+/// The client that belongs to the distribution's daemon, before any other.
+fn docker_client() -> Outcome<PathBuf> {
+    let packaged = PathBuf::from("/usr/bin/docker");
+    if packaged.exists() { Ok(packaged) } else { find("docker") }
+}
+
+fn write_configuration(lab: &Lab, directory: &Path, runtimes: &Map<String, Value>) -> Outcome {
+    let configuration = json!({
+        "data-root": directory.join("data"),
+        "exec-root": directory.join("run"),
+        "pidfile": directory.join("pid"),
+        "hosts": [format!("unix://{}/socket", directory.display())],
+        "storage-driver": "vfs",
+        "exec-opts": ["native.cgroupdriver=cgroupfs"],
+        "cgroup-parent": format!("/{}", lab.cgroup()),
+        "bridge": "none", "iptables": false, "ip6tables": false, "ip-forward": false, "ip-masq": false,
+        "userland-proxy": false,
+        "runtimes": runtimes,
+    });
+    Ok(fs::write(directory.join("daemon.json"), configuration.to_string())?)
+}
+
+impl Engine for Docker {
+    fn cannot(&self, need: Need) -> Option<String> {
+        match need {
+            Need::Annotations if !self.annotations => {
+                Some("this Docker passes no annotations (API before 1.43): one runtime for each profile".to_owned())
+            }
+            Need::Gate => Some("Docker's user chooses the runtime; nothing chooses the hook".to_owned()),
+            Need::HostIpcByPath => Some("Docker takes no path to a namespace".to_owned()),
+            Need::Stage(stage) if !["createRuntime", "poststop"].contains(&stage) => {
+                Some("the wrapper chooses the stage: createRuntime and poststop".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    fn shows_reason(&self) -> bool {
+        self.name != "crun"
+    }
+
+    fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    fn launch(&self, lab: &Lab, container: &Container) -> Outcome<Launch> {
+        let mut run = self.docker(&["run", "--rm", "--network=none", "--name", &container.name]);
+        if let Some(hook) = &container.hook {
+            run.arg(format!("--runtime={}", self.registered(lab, hook)?));
+        }
+        run.arg("--cidfile").arg(self.id_file(container));
+        run.arg(format!("--user={}:{}", container.user.0, container.user.1));
+        match &container.ipc {
+            Ipc::Default => {}
+            Ipc::Private => drop(run.arg("--ipc=private")),
+            Ipc::Shareable => drop(run.arg("--ipc=shareable")),
+            Ipc::Host => drop(run.arg("--ipc=host")),
+            Ipc::HostByPath => return Err(Stop::Fail("Docker takes no path".to_owned())),
+            Ipc::Join(name) => drop(run.arg(format!("--ipc=container:{name}"))),
+        }
+        for (key, value) in &container.annotations {
+            run.arg(format!("--annotation={key}={value}"));
+        }
+        for (name, value) in &container.sysctl {
+            run.arg(format!("--sysctl={name}={value}"));
+        }
+        run.args(&container.options).arg(IMAGE).args(container.command());
+        Launch::start(run)
+    }
+
+    fn stop(&self, _lab: &Lab, container: &Container) -> Outcome {
+        output(self.docker(&["stop", "--time=10", &container.name])).map(drop)
+    }
+
+    fn logged_name(&self, container: &Container) -> Outcome<String> {
+        let id = fs::read_to_string(self.id_file(container));
+        id.map_err(|e| Stop::Fail(format!("the id of {}: {e}", container.name)))
+    }
+}
