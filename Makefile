@@ -13,7 +13,7 @@ profilesdir = $(DESTDIR)$(PREFIX)/share/oci-ipc-hook/profiles.d
 mandir      = $(DESTDIR)$(PREFIX)/share/man
 docdir      = $(DESTDIR)$(PREFIX)/share/doc/oci-ipc-hook
 
-.PHONY: all build demo test test-all lint install clean help
+.PHONY: all build demo test test-all bench lint install clean help
 
 all: build
 
@@ -35,6 +35,9 @@ test: ## everything that runs on any machine, runc, crun and podman when root
 
 test-all: ## all engines, kernels and clients too; needs root
 	@tools/test all
+
+bench: ## against a C floor, Go and sh twins; writes docs/benchmarks.md and .svg; needs root
+	$(CARGO) bench --locked --bench hook -- --write docs
 
 lint: ## formatting, clippy, documentation
 	$(CARGO) fmt --check
