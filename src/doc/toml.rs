@@ -125,15 +125,13 @@ impl<'s> Builder<'s> {
         match self.open.last_mut() {
             Some(Open::Array(nodes, _)) => nodes.push(node),
             Some(Open::Inline(table, _, keys)) => {
-                let keys = std::mem::take(keys);
                 if let Err((at, why)) = insert(table, keys, node, &mut self.made) {
                     self.fail(at, why);
                 }
             }
             None => {
-                let keys = std::mem::take(&mut self.keys);
                 let table = descend(&mut self.root, &self.current);
-                if let Err((at, why)) = insert(table, keys, node, &mut self.made) {
+                if let Err((at, why)) = insert(table, &mut self.keys, node, &mut self.made) {
                     self.fail(at, why);
                 }
             }
@@ -241,16 +239,16 @@ fn push<'s>(table: &mut Table<'s>, key: Key<'s>, node: Node<'s>) -> Result<(), (
     Ok(())
 }
 
-/// `a.b = node` within a table.
+/// `a.b = node` within a table; takes the keys out and leaves their room for the next line.
 fn insert<'s>(
     table: &mut Table<'s>,
-    mut keys: Vec<Key<'s>>,
+    keys: &mut Vec<Key<'s>>,
     node: Node<'s>,
     made: &mut Vec<(Position, Made)>,
 ) -> Result<(), (Position, String)> {
     let Some(last) = keys.pop() else { return Ok(()) };
     let mut table = table;
-    for key in keys {
+    for key in keys.drain(..) {
         let index = match table.iter().position(|(k, _)| k.name == key.name) {
             Some(index) => {
                 if !made.iter().any(|(p, m)| *p == table[index].0.at && *m == Made::Dotted) {
