@@ -3,6 +3,7 @@
 use crate::enter::Target;
 use crate::installed::RequestOptions;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Prepares a container's IPC namespace: System V and message queue sysctls, shared memory, semaphores and queues.
@@ -76,6 +77,22 @@ Examples:
   oci-ipc-hook inject --bundle /run/bundle --profile db2
   oci-ipc-hook inject - --profile db2 < config.json > new.json")]
     Inject(InjectArgs),
+    /// Be a runtime that adds the hook: for Docker and containerd
+    #[command(after_help = "\
+It adds the hook to the bundle at create and run, then becomes the real runtime with the same arguments. Also when it is
+called as oci-ipc-runtime.
+
+Examples:
+  oci-ipc-hook wrap -- create --bundle /b ID
+  oci-ipc-hook wrap --runtime /usr/bin/crun --profile db2 -- run --bundle /b ID
+  oci-ipc-hook print-config docker                  the daemon.json that uses it")]
+    Wrap(WrapArgs),
+    /// Print what an engine's configuration needs, from this installation
+    #[command(after_help = "\
+Examples:
+  oci-ipc-hook print-config podman > /usr/share/containers/oci/hooks.d/50-oci-ipc-hook.json
+  oci-ipc-hook print-config docker --profile db2    a runtime ipc-db2, for daemons that pass no annotations")]
+    PrintConfig(PrintConfigArgs),
     /// The whole job in a namespace of its own, shown step by step
     #[command(after_help = "\
 Examples:
@@ -264,6 +281,44 @@ pub enum Stage {
     /// Its predecessor, for old runtimes
     #[value(name = "prestart")]
     Prestart,
+}
+
+/// Options of `wrap`.
+#[derive(Clone, Debug, Args)]
+pub struct WrapArgs {
+    /// The real runtime, by its whole path; default: runc or crun in the usual places
+    #[arg(long, value_name = "PATH")]
+    pub runtime: Option<PathBuf>,
+    /// What is asked for
+    #[command(flatten)]
+    pub request: RequestArgs,
+    /// Arguments of the runtime
+    #[arg(last = true, value_name = "RUNTIME-ARGS")]
+    pub args: Vec<OsString>,
+}
+
+/// Options of `print-config`.
+#[derive(Clone, Debug, Args)]
+pub struct PrintConfigArgs {
+    /// Whose configuration
+    #[arg(value_enum)]
+    pub engine: Engine,
+    /// Docker: one more runtime for this profile; may stand several times
+    #[arg(long, value_name = "NAME")]
+    pub profile: Vec<String>,
+}
+
+/// Engines that need to be told of the hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// hooks.d
+    Podman,
+    /// daemon.json
+    Docker,
+    /// config.toml
+    Containerd,
+    /// hooks.d
+    Crio,
 }
 
 /// Options of `demo`.

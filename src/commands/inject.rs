@@ -80,7 +80,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// stdin to stdout. Where the container gets an IPC namespace of its own, the sysctls go into `linux.sysctl`, so that the
-/// runtime applies them and no question of order is left. A config.json that asks for nothing passes unchanged.
+/// runtime applies them and no question of order is left.
 fn filter(options: &RequestOptions, stages: &[&str], hook: &HookEntry) -> Result<Exit> {
     let mut bytes = Vec::new();
     let read = std::io::stdin().lock().take(MAX_CONFIG as u64 + 1).read_to_end(&mut bytes);
@@ -90,12 +90,12 @@ fn filter(options: &RequestOptions, stages: &[&str], hook: &HookEntry) -> Result
     }
     let config = installed::text("standard input", &bytes)?;
     let annotations = annotations(config)?;
-    if annotations.is_empty() && !options.asks() {
-        print(config)?;
-        return Ok(Exit::Done);
-    }
     let spec = Spec::parse(&bytes, "standard input")?;
-    let sysctls = if spec.ipc == IpcNamespace::New { sysctls(options, annotations, &spec)? } else { Vec::new() };
+    let asked = options.asks() || !annotations.is_empty();
+    let sysctls = match spec.ipc == IpcNamespace::New && asked {
+        true => sysctls(options, annotations, &spec)?,
+        false => Vec::new(),
+    };
     print(&inject(config, stages, hook, &sysctls)?)?;
     Ok(Exit::Done)
 }

@@ -8,20 +8,28 @@ mod inject;
 mod inspect;
 mod output;
 mod plan;
+mod print_config;
 mod profiles;
+mod wrap;
 
 use crate::error::{Error, Exit};
 use crate::hook;
 use crate::installed::RequestOptions;
+use crate::kernel::{SysError, limits};
 use crate::oci::state::MAX_STATE;
 use clap::Parser as _;
 use cli::{Cli, Verb};
+use nix::errno::Errno;
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Runs the command line `args` (the program's name first) and returns its exit status.
 pub fn run(args: &[OsString]) -> Exit {
+    if args.first().and_then(|name| Path::new(name).file_name()).is_some_and(|name| name == wrap::RUNTIME_NAME) {
+        let runtime = wrap::as_runtime(None, &RequestOptions::default(), &args[1..]);
+        return runtime.unwrap_or_else(|error| hook::fail(None, &error));
+    }
     if let Some(options) = hook_options(args) {
         return run_hook(&options);
     }
@@ -43,6 +51,8 @@ fn verb(verb: Verb) -> Exit {
         Verb::Check(args) => check::run(&args),
         Verb::Profiles(args) => profiles::run(&args),
         Verb::Inject(args) => inject::run(&args),
+        Verb::Wrap(args) => wrap::run(&args),
+        Verb::PrintConfig(args) => print_config::run(&args),
         Verb::Demo(args) => demo::run(&args),
     };
     result.unwrap_or_else(|error| hook::fail(None, &error))
@@ -74,6 +84,9 @@ fn hook_options(args: &[OsString]) -> Option<RequestOptions> {
 }
 
 fn run_hook(options: &RequestOptions) -> Exit {
+    if let Err(error) = start_clean() {
+        return hook::fail(None, &error);
+    }
     let stdin = std::io::stdin();
     if stdin.is_terminal() {
         let error = Error::bad_input("standard input", "is a terminal, not an OCI state")
@@ -84,6 +97,17 @@ fn run_hook(options: &RequestOptions) -> Exit {
         Ok(bytes) => hook::run(options, &bytes),
         Err(error) => hook::fail(None, &error),
     }
+}
+
+/// Nothing inherited stays open, and nothing that might ever be executed gains rights.
+fn start_clean() -> Result<(), Error> {
+    let failed = |e: SysError| Error::failed("start", e.to_string());
+    match limits::close_from(3) {
+        // Before Linux 5.9 there is no such call: what is inherited stays open, and is not used.
+        Err(e) if e.errno != Errno::ENOSYS => return Err(failed(e)),
+        _ => {}
+    }
+    limits::set_no_new_privileges().map_err(failed)
 }
 
 /// Reads the state, and drains what is beyond the limit: some runtimes fail the start when the pipe breaks.

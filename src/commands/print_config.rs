@@ -1,0 +1,81 @@
+//! `print-config`: what to put where, from this very installation. stdout is the text to feed to the engine; stderr says
+//! where it goes.
+
+use super::cli::{Engine, PrintConfigArgs};
+use super::output::print;
+use super::wrap::RUNTIME_NAME;
+use crate::error::{Error, Exit, Result};
+use serde_json::json;
+use std::path::Path;
+
+/// The hooks.d file that is shipped.
+const HOOKS_D: &str = include_str!("../../hooks/oci-ipc-hook.json");
+const SHIPPED_PATH: &str = "/usr/libexec/oci/hooks.d/oci-ipc-hook";
+
+pub(super) fn run(args: &PrintConfigArgs) -> Result<Exit> {
+    let program = std::env::current_exe().map_err(|e| Error::failed("own path", e.to_string()))?;
+    let program = program.to_str().ok_or_else(|| Error::bad_input("own path", "not UTF-8"))?;
+    let (place, text) = match args.engine {
+        Engine::Podman => (
+            "/usr/share/containers/oci/hooks.d/50-oci-ipc-hook.json (podman reads no other directory without --hooks-dir)",
+            hooks_d(program),
+        ),
+        Engine::Crio => (
+            "/usr/share/containers/oci/hooks.d/50-oci-ipc-hook.json or another directory of crio.conf's hooks_dir",
+            hooks_d(program),
+        ),
+        Engine::Docker => (
+            "/etc/docker/daemon.json (merge \"runtimes\"), then restart dockerd; docker run --runtime ipc --annotation io.oci-ipc-hook.profile=NAME (API 1.43 or later), or --runtime ipc-NAME",
+            docker(program, &args.profile)?,
+        ),
+        Engine::Containerd => (
+            "/etc/containerd/config.toml, then restart containerd; pods choose it with a RuntimeClass whose handler is ipc",
+            containerd(program),
+        ),
+    };
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("# goes to {place}\n").as_bytes());
+    print(&text)?;
+    Ok(Exit::Done)
+}
+
+fn hooks_d(program: &str) -> String {
+    HOOKS_D.replace(&format!("\"{SHIPPED_PATH}\""), &json!(program).to_string())
+}
+
+/// Docker turns `runtimeArgs` into an unquoted shell script: plain words only.
+fn docker(program: &str, profiles: &[String]) -> Result<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+    if !program.chars().all(plain) {
+        return Err(Error::bad_input("own path", "docker needs a path of plain characters").found(program));
+    }
+    let mut runtimes = serde_json::Map::new();
+    let entry = |args: Vec<&str>| json!({ "path": program, "runtimeArgs": args });
+    runtimes.insert("ipc".into(), entry(vec!["wrap", "--"]));
+    for profile in profiles {
+        let name: crate::request::annotation::ProfileName = profile
+            .parse()
+            .map_err(|why: crate::ipc::ValueError| Error::bad_input("--profile", why.to_string()).found(profile))?;
+        runtimes.insert(format!("ipc-{name}"), entry(vec!["wrap", "--profile", profile, "--"]));
+    }
+    Ok(serde_json::to_string_pretty(&json!({ "runtimes": runtimes })).unwrap_or_default() + "\n")
+}
+
+/// BinaryName takes no arguments, so the link by which the program knows to be a runtime is needed.
+fn containerd(program: &str) -> String {
+    let link = Path::new(program).with_file_name(RUNTIME_NAME);
+    let link = match link.exists() {
+        true => link.display().to_string(),
+        false => format!("/usr/bin/{RUNTIME_NAME}"),
+    };
+    format!(
+        "version = 2\n\n\
+         [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.ipc]\n\
+         \x20 runtime_type = \"io.containerd.runc.v2\"\n\
+         \x20 pod_annotations = [\"io.oci-ipc-hook.*\"]\n\
+         \x20 container_annotations = [\"io.oci-ipc-hook.*\"]\n\n\
+         [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.ipc.options]\n\
+         \x20 # a link to {program}\n\
+         \x20 BinaryName = {}\n",
+        json!(link)
+    )
+}
