@@ -17,6 +17,7 @@ pub struct Launch {
     lines: Receiver<String>,
     errors: Receiver<String>,
     after: Option<Command>,
+    notes: String,
     /// What the workload has reported so far.
     pub seen: Seen,
 }
@@ -36,6 +37,20 @@ impl Launch {
     pub fn start(command: Command) -> Outcome<Self> {
         let mut launch = Launch::spawn(command)?;
         launch.read(|seen| seen.complete)?;
+        Ok(launch)
+    }
+
+    /// Starts `command`, which only carries the workload's output, and beside it the container by `action`, whose error
+    /// is the engine's text of a failed start.
+    pub fn start_beside(command: Command, action: impl FnOnce() -> Outcome) -> Outcome<Self> {
+        let mut launch = Launch::spawn(command)?;
+        match action() {
+            Ok(()) => launch.read(|seen| seen.complete)?,
+            Err(stop) => {
+                launch.child.kill()?;
+                launch.notes.push_str(stop.text());
+            }
+        }
         Ok(launch)
     }
 
@@ -62,7 +77,7 @@ impl Launch {
                 error_sender.send(String::from_utf8_lossy(&text).into_owned())
             });
         }
-        Ok(Launch { child, lines, errors, after: None, seen: Seen::default() })
+        Ok(Launch { child, lines, errors, after: None, notes: String::new(), seen: Seen::default() })
     }
 
     /// The same, with a command to run when the container has ended.
@@ -90,6 +105,7 @@ impl Launch {
         self.read(|_| false)?;
         let status = self.child.wait()?;
         let mut text = self.errors.recv_timeout(GIVE_UP).unwrap_or_default();
+        text.push_str(&self.notes);
         if let Some(mut after) = self.after.take() {
             let out = after.output()?;
             text.push_str(&String::from_utf8_lossy(&out.stderr));

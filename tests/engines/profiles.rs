@@ -22,7 +22,7 @@ description = "all sysctls and one object of each kind"
 "kernel.shm_rmid_forced" = 0
 "fs.mqueue.msg_default" = 11
 "fs.mqueue.msg_max" = 64
-"fs.mqueue.msgsize_default" = 4096
+"fs.mqueue.msgsize_default" = 9000
 "fs.mqueue.msgsize_max" = 16384
 "fs.mqueue.queues_max" = 321
 
@@ -60,7 +60,7 @@ pub const FULL_SYSCTLS: [(&str, &str); 13] = [
     ("kernel.shm_rmid_forced", "0"),
     ("fs.mqueue.msg_default", "11"),
     ("fs.mqueue.msg_max", "64"),
-    ("fs.mqueue.msgsize_default", "4096"),
+    ("fs.mqueue.msgsize_default", "9000"),
     ("fs.mqueue.msgsize_max", "16384"),
     ("fs.mqueue.queues_max", "321"),
 ];
@@ -111,6 +111,12 @@ pub const LOWER_SYSCTLS: [(&str, &str); 12] = [
 
 /// `kernel.shm_rmid_forced` = 1 goes with no segment, so it has a profile of its own.
 pub const FORCED: &str = "format = 1\n[sysctl]\n\"kernel.shm_rmid_forced\" = 1\n";
+
+/// A queue larger than the namespace's limit.
+pub const IMPOSSIBLE: &str = "format = 1\n[[msg]]\nkey = 0x51\nmax-bytes = \"1MiB\"\n";
+
+/// What the reason for refusing [`IMPOSSIBLE`] must name.
+pub const IMPOSSIBLE_REASON: [&str; 2] = ["msgmnb", "0x00000051"];
 
 /// One sysctl, to exactly this.
 pub fn exactly(name: &str, value: u64) -> String {

@@ -6,7 +6,10 @@ use crate::engine::podman::Podman;
 use crate::image::IMAGE;
 use crate::launch::output;
 use crate::outcome::{Outcome, Stop, ensure, equal};
-use crate::profiles::{FULL, FULL_OBJECTS, FULL_SYSCTLS, WORKLOAD, at_least, full_is_there, nothing_is_there};
+use crate::profiles::{
+    FULL, FULL_OBJECTS, FULL_SYSCTLS, IMPOSSIBLE, IMPOSSIBLE_REASON, WORKLOAD, at_least, full_is_there,
+    nothing_is_there,
+};
 use crate::seen::Seen;
 use serde_json::json;
 use std::path::PathBuf;
@@ -201,8 +204,6 @@ fn play(bench: &Bench, podman: &Podman, annotation: &str) -> Outcome<Seen> {
     Ok(last_report(&log?))
 }
 
-const IMPOSSIBLE: &str = "format = 1\n[[msg]]\nkey = 0x51\nmax-bytes = \"1MiB\"\n";
-
 fn failed_hook(bench: &Bench) -> Outcome {
     bench.podman()?;
     let profile = bench.file(IMPOSSIBLE)?;
@@ -212,7 +213,7 @@ fn failed_hook(bench: &Bench) -> Outcome {
     equal("exit status of podman", finished.status.code(), Some(126))?;
     ensure(finished.text.contains("OCI runtime error"), || format!("podman said: {}", finished.text))?;
     let reason = bench.reason(&container, &finished);
-    ensure(reason.contains("msgmnb") && reason.contains("0x00000051"), || format!("no reason in: {reason}"))
+    ensure(IMPOSSIBLE_REASON.iter().all(|word| reason.contains(word)), || format!("no reason in: {reason}"))
 }
 
 fn failed_state(bench: &Bench) -> Outcome {

@@ -6,6 +6,7 @@ mod cri;
 mod daemon;
 mod docker;
 pub mod podman;
+mod pods;
 
 use crate::container::Container;
 use crate::lab::Lab;
@@ -99,6 +100,7 @@ pub fn columns(selection: &Selection) -> Vec<Column> {
     }
     if selection.has("containerd") {
         columns.extend(containerd::columns(&below));
+        columns.extend(pods::columns(&below));
     }
     columns
 }
