@@ -96,7 +96,8 @@ impl Joined {
         };
         if !self.umask_cleared {
             // Nothing of ours relies on it: files are always made with an explicit mode.
-            nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+            // SAFETY: a number is passed, and the call cannot fail.
+            unsafe { libc::umask(0) };
             self.umask_cleared = true;
         }
         mqueue::create(name, capacity, mode)

@@ -148,6 +148,12 @@ impl Dir {
         Dir { path }
     }
 
+    /// Its path.
+    #[allow(dead_code)]
+    pub fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
     /// Writes a file, mode 0644, and returns its path as text.
     pub fn file(&self, name: &str, text: &str) -> String {
         use std::os::unix::fs::PermissionsExt as _;
