@@ -83,6 +83,23 @@ fn hook_options(args: &[OsString]) -> Option<RequestOptions> {
     Some(options)
 }
 
+/// What arguments in a configuration, the program's name first, ask the hook for; `None` when they name another verb.
+///
+/// # Errors
+/// The command line would be refused, and why.
+pub(crate) fn hook_arguments(args: &[OsString]) -> Result<Option<RequestOptions>, String> {
+    if let Some(options) = hook_options(args) {
+        return Ok(Some(options));
+    }
+    match Cli::try_parse_from(args) {
+        Ok(Cli { verb: None, request }) | Ok(Cli { verb: Some(Verb::Hook(request)), .. }) => Ok(Some(request.into())),
+        Ok(_) => Ok(None),
+        Err(error) => {
+            Err(error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned())
+        }
+    }
+}
+
 fn run_hook(options: &RequestOptions) -> Exit {
     if let Err(error) = start_clean() {
         return hook::fail(None, &error);
