@@ -13,6 +13,7 @@
 
 pub mod apply;
 pub mod commands;
+pub mod containers;
 pub mod doc;
 pub mod enter;
 pub mod error;

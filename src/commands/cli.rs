@@ -55,8 +55,11 @@ Examples:
     /// Show limits, use and objects of a namespace
     #[command(after_help = "\
 Examples:
-  oci-ipc-hook inspect --pid 4711
+  oci-ipc-hook inspect --all                        all namespaces, and the containers in them
+  oci-ipc-hook inspect web                          that of a container
   oci-ipc-hook inspect --ns /run/ipcns/0b1c --json
+  oci-ipc-hook inspect --pid 4711 --as-profile      a profile that makes one like it
+  oci-ipc-hook inspect --all --prometheus --output /var/lib/node_exporter/textfile/ipc.prom
   oci-ipc-hook inspect                              the namespace one is in")]
     Inspect(InspectArgs),
     /// Check policy, profiles and hooks.d files
@@ -204,15 +207,30 @@ pub struct ApplyArgs {
 /// Options of `inspect`.
 #[derive(Clone, Debug, Args)]
 pub struct InspectArgs {
+    /// Name or id of a container of podman, docker, containerd, CRI-O, runc, crun or youki
+    #[arg(value_name = "CONTAINER", group = "whose")]
+    pub container: Option<String>,
     /// The namespace of this process
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..), group = "whose")]
     pub pid: Option<i32>,
     /// A namespace file
     #[arg(long, value_name = "PATH", group = "whose")]
     pub ns: Option<PathBuf>,
+    /// All namespaces of this machine
+    #[arg(long, group = "whose")]
+    pub all: bool,
     /// As JSON
-    #[arg(long)]
+    #[arg(long, group = "how")]
     pub json: bool,
+    /// As metrics in Prometheus' text format
+    #[arg(long, group = "how")]
+    pub prometheus: bool,
+    /// As a profile that makes such a namespace
+    #[arg(long, group = "how", conflicts_with = "all")]
+    pub as_profile: bool,
+    /// Into this file, which is replaced as a whole
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// Options of `check`.

@@ -1,7 +1,10 @@
 //! Printing that survives a closed pipe.
 
 use crate::error::{Error, Result};
+use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
 
 /// Prints to stdout; a reader that went away is no error.
 ///
@@ -21,4 +24,29 @@ pub(super) fn write(pieces: impl FnOnce(&mut BufWriter<StdoutLock<'static>>) -> 
         Err(e) if e.kind() != ErrorKind::BrokenPipe => Err(Error::failed("standard output", e.to_string())),
         _ => Ok(()),
     }
+}
+
+/// Replaces a file as a whole, so that nobody ever reads half of it. The new one has mode 0644.
+///
+/// # Errors
+/// It cannot be written or renamed; the old one is then as it was.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let failed = |e: io::Error| Error::failed(path.to_string_lossy(), e.to_string());
+    let name = path.file_name().ok_or_else(|| Error::bad_input(path.to_string_lossy(), "is not the name of a file"))?;
+    // Readers such as node_exporter take names that end in theirs; this one does not.
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{}", std::process::id()));
+    let temporary = path.with_file_name(hidden);
+    let written = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.set_permissions(Permissions::from_mode(0o644))))
+        .and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|e| {
+        let _ = fs::remove_file(&temporary);
+        failed(e)
+    })
 }

@@ -2,7 +2,7 @@
 //! on are decimal strings; times are seconds since the epoch, 0 for never.
 
 use super::{Seen, Use, View};
-use crate::ipc::{Mode, Sysctl, SysctlValue};
+use crate::ipc::{Mode, NamespaceId, Sysctl, SysctlValue};
 use crate::kernel::listing::MqueueRecord;
 use crate::kernel::sysvipc::{Common, MsgRecord, SemRecord, ShmRecord};
 use crate::report::Integer;
@@ -13,38 +13,55 @@ use std::io::{self, Write};
 /// Name and version of the format.
 pub const FORMAT: &str = "oci-ipc-hook.inspect/1";
 
-/// Writes the whole document with a newline at its end.
+/// Writes the document around namespaces that are JSON already.
 ///
 /// # Errors
 /// The writer's.
-pub fn write(out: &mut impl Write, views: &[View]) -> io::Result<()> {
-    let namespaces = views.iter().map(Namespace::new).collect();
-    serde_json::to_writer_pretty(&mut *out, &Document { format: FORMAT, namespaces })?;
-    out.write_all(b"\n")
+pub fn write(out: &mut impl Write, namespaces: &[Vec<u8>]) -> io::Result<()> {
+    write!(out, "{{\n\"format\": \"{FORMAT}\",\n\"namespaces\": [")?;
+    for (index, namespace) in namespaces.iter().enumerate() {
+        out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
+        out.write_all(namespace)?;
+    }
+    out.write_all(b"\n]\n}\n")
+}
+
+/// One namespace.
+pub fn namespace(view: &View) -> Vec<u8> {
+    serde_json::to_vec_pretty(&Namespace::new(view)).unwrap_or_default()
+}
+
+/// One that could not be looked at.
+pub fn refused(id: NamespaceId, pids: &[i32], error: &str) -> Vec<u8> {
+    let value = serde_json::json!({ "dev": Integer(id.dev), "ino": Integer(id.ino), "pids": pids, "error": error });
+    serde_json::to_vec_pretty(&value).unwrap_or_default()
 }
 
 #[derive(Serialize)]
-struct Document<'v> {
-    format: &'static str,
-    namespaces: Vec<Namespace<'v>>,
-}
-
-#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
 struct Namespace<'v> {
     dev: Integer,
     ino: Integer,
     id: Option<Integer>,
     host: bool,
     pids: &'v [i32],
-    containers: [(); 0],
+    containers: Vec<ContainerRow<'v>>,
+    rlimit_msgqueue: Option<Integer>,
     sysctl: Sysctls<'v>,
     usage: Usage,
     shm: Rows<'v, ShmRecord>,
     sem: Rows<'v, SemRecord>,
     msg: Rows<'v, MsgRecord>,
     mqueue: Rows<'v, MqueueRecord>,
-    #[serde(rename = "mqueue-error")]
     mqueue_error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ContainerRow<'v> {
+    engine: &'v str,
+    id: &'v str,
+    names: &'v [String],
+    pid: i32,
 }
 
 impl<'v> Namespace<'v> {
@@ -56,7 +73,12 @@ impl<'v> Namespace<'v> {
             id: view.unique.map(Integer),
             host: view.is_initial(),
             pids: &view.pids,
-            containers: [],
+            containers: view
+                .containers
+                .iter()
+                .map(|c| ContainerRow { engine: &c.engine, id: &c.id, names: &c.names, pid: c.pid })
+                .collect(),
+            rlimit_msgqueue: view.msgqueue_limit.map(Integer),
             sysctl: Sysctls(view),
             usage: Usage(view.usage()),
             shm: Rows { view, records: &listing.shm },

@@ -1,10 +1,15 @@
-//! What a namespace holds, for people and for programs: looked at by [`look`], shown as [`table`] or [`json`].
+//! What a namespace holds, for people and for programs: looked at by [`look`], or all of them by [`all`], and shown as
+//! [`table`], [`json`], [`prometheus`] or [`profile`].
 
+pub mod all;
 pub mod json;
 pub mod look;
+pub mod profile;
+pub mod prometheus;
 pub mod table;
 
-use crate::ipc::{IdMaps, NamespaceId, Owner, Sysctl, SysctlValue};
+use crate::containers::Container;
+use crate::ipc::{IdMap, IdMaps, NamespaceId, Owner, Sysctl, SysctlValue};
 use crate::kernel::listing::Listing;
 use crate::kernel::sysvipc::Common;
 
@@ -17,10 +22,16 @@ pub struct View {
     pub unique: Option<u64>,
     /// Its processes, as far as they can be seen.
     pub pids: Vec<i32>,
+    /// Containers whose first process is one of them.
+    pub containers: Vec<Container>,
+    /// RLIMIT_MSGQUEUE of the process that was asked for, or of the first: bytes of all POSIX queues of a user.
+    pub msgqueue_limit: Option<u64>,
     /// Values by [`Sysctl::index`]; `None` where the kernel has no such file.
     pub sysctls: [Option<SysctlValue>; 13],
     /// Its objects, with ids as the listing process saw them.
     pub listing: Listing,
+    /// Values of the semaphore sets, in the listing's order, if they were asked for; `None` = they may not be read.
+    pub sem_values: Vec<Option<Vec<u16>>>,
     /// How to read those ids.
     pub ids: Ids,
     /// Bytes of a page.
@@ -54,6 +65,12 @@ impl Ids {
     /// True when container and host see the same ids.
     pub fn are_same(&self) -> bool {
         self.maps.uid.is_identity() && self.maps.gid.is_identity()
+    }
+
+    /// True when the container has an id for this owner of the listing.
+    pub fn are_mapped(&self, listed: Owner) -> bool {
+        let known = |map: &IdMap, id| if self.listed_inside { map.to_outside(id) } else { map.to_inside(id) }.is_some();
+        known(&self.maps.uid, listed.uid) && known(&self.maps.gid, listed.gid)
     }
 
     /// Both sides of an owner of the listing.
@@ -114,6 +131,12 @@ impl View {
             count("semmns", sem.iter().map(|s| s.nsems).sum(), limit(Sysctl::Sem, 1)),
             count("queues_max", mqueue.len() as u64, limit(Sysctl::MqQueuesMax, 0)),
         ]
+    }
+
+    /// The limit that is nearest to being used up, with its percentage.
+    pub fn fullest(&self) -> Option<(Use, f64)> {
+        let measured = self.usage().into_iter().filter(|u| u.used > 0).filter_map(|u| Some((u, u.percent()?)));
+        measured.max_by(|a, b| a.1.total_cmp(&b.1))
     }
 
     /// Owner and creator of a System V object.

@@ -2,7 +2,7 @@
 
 use super::json::KeyText;
 use super::{Seen, View};
-use crate::ipc::{Sysctl, SysctlValue, sysctl::UNLIMITED};
+use crate::ipc::{NamespaceId, Sysctl, SysctlValue, sysctl::UNLIMITED};
 use crate::text::escape;
 use std::io::{self, Write};
 
@@ -41,7 +41,8 @@ fn title(view: &View) -> String {
         1 => "1 process".to_owned(),
         n => format!("{n} processes"),
     };
-    format!("IPC namespace {}{host}, {processes}", view.id.ino)
+    let containers: Vec<_> = view.containers.iter().map(|c| format!(", {} {}", c.engine, escape(c.short()))).collect();
+    format!("IPC namespace {}{host}, {processes}{}", view.id.ino, containers.concat())
 }
 
 /// One row of the table of limits: lsipc's name, what it counts, the sysctl and its field.
@@ -88,6 +89,12 @@ fn limits(view: &View) -> Table {
             other => other.name().to_owned(),
         };
         table.row([name.into(), counts.into(), limit(value, field), used, percent, bar, sysctl, changed]);
+    }
+    if let Some(bytes) = view.msgqueue_limit {
+        let none = || "-".to_owned();
+        let limit = if bytes == u64::MAX { "unlimited".to_owned() } else { bytes.to_string() };
+        let (name, counts) = ("MSGQUEUE".to_owned(), "bytes of a user's POSIX queues".to_owned());
+        table.row([name, counts, limit, none(), none(), String::new(), "RLIMIT_MSGQUEUE".to_owned(), String::new()]);
     }
     table
 }
@@ -242,22 +249,66 @@ fn mqueue(view: &View) -> Table {
     table
 }
 
+/// The columns of [`summary`].
+pub const SUMMARY: [&str; 10] =
+    ["NS", ">NPROCS", ">PID", "COMMAND", ">SHM", ">SEM", ">MSG", ">MQUEUE", "FULLEST", "CONTAINERS"];
+
+/// One row for a namespace among all.
+pub fn summary(view: &View) -> [String; 10] {
+    let pid = view.pids.first().copied();
+    let listing = &view.listing;
+    let fullest = view.fullest().map_or("-".to_owned(), |(u, p)| format!("{} {}", u.name.to_uppercase(), percent(p)));
+    let containers: Vec<_> = view.containers.iter().map(|c| format!("{}:{}", c.engine, escape(c.short()))).collect();
+    let host = if view.is_initial() { "(host)" } else { "-" };
+    [
+        view.id.ino.to_string(),
+        view.pids.len().to_string(),
+        pid.map_or("-".to_owned(), |pid| pid.to_string()),
+        pid.map_or("-".to_owned(), command),
+        listing.shm.len().to_string(),
+        listing.sem.len().to_string(),
+        listing.msg.len().to_string(),
+        listing.mqueue.len().to_string(),
+        fullest,
+        if containers.is_empty() { host.to_owned() } else { containers.join(" ") },
+    ]
+}
+
+/// The same for one that could not be looked at.
+pub fn refused(id: NamespaceId, pids: &[i32]) -> [String; 10] {
+    let none = || "?".to_owned();
+    let pid = pids.first().copied();
+    let (number, name) = pid.map_or((none(), none()), |pid| (pid.to_string(), command(pid)));
+    [id.ino.to_string(), pids.len().to_string(), number, name, none(), none(), none(), none(), none(), none()]
+}
+
+fn command(pid: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).map_or("?".to_owned(), |name| escape(name.trim_end()).into())
+}
+
 /// Aligned columns; `>` in front of a heading: to the right.
-struct Table {
+#[derive(Debug)]
+pub struct Table {
     headings: Vec<&'static str>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    fn new(headings: &[&'static str]) -> Table {
+    /// A table without rows.
+    pub fn new(headings: &[&'static str]) -> Table {
         Table { headings: headings.to_vec(), rows: Vec::new() }
     }
 
-    fn row<const N: usize>(&mut self, cells: [String; N]) {
+    /// Adds a row; as many cells as there are headings.
+    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
     }
 
-    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+    /// Writes heading and rows.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let mut widths: Vec<usize> = self.headings.iter().map(|h| h.trim_start_matches('>').len()).collect();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {

@@ -3,6 +3,7 @@
 
 pub mod arena;
 pub mod cgroup;
+pub mod child;
 #[cfg(any(test, feature = "fake-kernel"))]
 pub mod fake;
 pub mod file;

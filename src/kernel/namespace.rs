@@ -10,6 +10,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::FileStat;
 use nix::sys::statfs::NSFS_MAGIC;
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -141,6 +142,17 @@ impl NamespaceFd {
     fn has_member(&self, pid: i32) -> bool {
         stat_path("stat", proc_path(pid, "/ns/ipc").as_c_str()).is_ok_and(|s| identify(&s) == self.id)
     }
+}
+
+/// Every IPC namespace that a visible process is in, with those processes.
+pub fn in_use() -> BTreeMap<NamespaceId, Vec<i32>> {
+    let mut found: BTreeMap<NamespaceId, Vec<i32>> = BTreeMap::new();
+    for pid in processes() {
+        if let Ok(stat) = stat_path("stat", proc_path(pid, "/ns/ipc").as_c_str()) {
+            found.entry(identify(&stat)).or_default().push(pid);
+        }
+    }
+    found
 }
 
 /// `/proc/self` would be the main thread, which need not be in the same namespace.
