@@ -1,7 +1,18 @@
 //! The one error of the program: which object, what was wanted and found, why, and what to do about it.
 
-use crate::text::escape;
+use crate::text;
+use std::borrow::Cow;
 use std::fmt;
+
+/// Longest part of a message, in characters: a stranger's text must not fill the log.
+const MAX_PART: usize = 500;
+
+fn escape(part: &str) -> Cow<'_, str> {
+    match text::shorten(part, MAX_PART) {
+        Cow::Borrowed(part) => text::escape(part),
+        Cow::Owned(part) => Cow::Owned(text::escape(&part).into_owned()),
+    }
+}
 
 /// Exit statuses of the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +164,13 @@ mod tests {
             "kernel.sem: wanted 1 2 3 99999, found 32000 1024000000 500 32000: SEMMNI is at most 32768; ask for at most 32768"
         );
         assert_eq!(e.exit(), Exit::Failed);
+    }
+
+    #[test]
+    fn a_strangers_text_does_not_fill_the_log() {
+        let long = "x".repeat(1 << 20);
+        let line = Error::bad_input(long.clone(), long.clone()).found(&long).wanted(&long).remedy(long).to_string();
+        assert!(line.len() < 3000, "{}", line.len());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Recorded and expected texts: OCI states of real runtimes, and the report that `--json` prints.
 
-use crate::support::{Container, Dir, is_root, run};
+use crate::support::{Container, Dir, is_root, run, skip};
 use oci_ipc_hook::error::Exit;
 use oci_ipc_hook::oci::{Moment, State};
 use serde_json::Value;
@@ -132,8 +132,7 @@ fn the_report_is_a_contract() {
 #[test]
 fn host_ipc_is_refused_by_looking_at_the_namespace() {
     if !is_root() {
-        println!("skipped: only root may look into processes that are in the host's namespace and not its own");
-        return;
+        return skip("only root may look into the host's processes");
     }
     let dir = Dir::new();
     let profile = dir.profile("[sysctl]\n\"kernel.msgmax\" = 7777\n");

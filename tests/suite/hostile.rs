@@ -61,3 +61,10 @@ fn nothing_asked_touches_nothing() {
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
     assert_eq!(container.everything(), before);
 }
+
+#[test]
+fn a_long_value_does_not_make_a_long_line() {
+    let state = format!(r#"{{"id":"x","pid":"{}"}}"#, "y".repeat(900_000));
+    let ran = run(&[], state).expect(2).says("not an OCI state");
+    assert!(ran.stderr.len() < 1000, "{}", ran.stderr.len());
+}

@@ -1,6 +1,6 @@
 //! Real sysctls and objects in real namespaces.
 
-use crate::support::{Container, Dir, run};
+use crate::support::{Container, Dir, binary, run, run_command, skip, which};
 
 const ALL: &str = r#"
 [sysctl]
@@ -58,4 +58,40 @@ fn a_failure_takes_everything_back() {
     let profile = dir.profile(&format!("{ALL}[[shm]]\nkey = 5\nsize = \"2GiB\"\nowner = \"0:0\"\n"));
     run(&["--profile-file", &profile], container.state("")).expect(1).says("kernel.shmmax");
     assert_eq!(container.everything(), before);
+}
+
+/// System calls that change something, of a run that has nothing to do.
+#[test]
+fn a_second_run_writes_nothing() {
+    let (container, dir) = (Container::new(), Dir::new());
+    let profile = dir.profile(ALL);
+    run(&["--profile-file", &profile], container.state("")).expect(0);
+    let trace = dir.file("trace", "");
+    let mut strace = std::process::Command::new("strace");
+    strace.args([
+        "-qq",
+        "-o",
+        &trace,
+        "-e",
+        "trace=write,pwrite64,semop,semctl,msgctl,shmctl,mq_open,mq_unlink,shmget,semget,msgget",
+    ]);
+    strace.arg(binary()).args(["--profile-file", &profile]);
+    if which("strace").is_none() {
+        return skip("strace is not installed");
+    }
+    run_command(strace, container.state("")).expect(0);
+    let trace = std::fs::read_to_string(&trace).expect("a trace");
+    let changes: Vec<_> = trace
+        .lines()
+        .filter(|l| !l.contains("IPC_STAT") && !l.contains("_INFO"))
+        .filter(|l| {
+            l.starts_with("write(")
+                || l.starts_with("pwrite64(")
+                || l.starts_with("semop(")
+                || l.contains("CREAT")
+                || l.contains("ctl(")
+        })
+        .collect();
+    assert!(trace.contains("shmget(0x4d510001"), "the trace is that of the hook: {trace}");
+    assert_eq!(changes, Vec::<&str>::new());
 }

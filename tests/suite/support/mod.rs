@@ -174,3 +174,18 @@ impl Drop for Dir {
         let _ = std::fs::remove_dir_all(&self.path);
     }
 }
+
+/// Where a command is, if it is installed.
+pub fn which(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+/// Says that a test is left out, past cargo's capturing, in the form that `tools/test` counts. Where everything must run
+/// (`make test` as root), that is a failure.
+#[track_caller]
+pub fn skip(why: &str) {
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    assert!(std::env::var_os("OCI_IPC_HOOK_REQUIRE").is_none(), "{name} must run here, but: {why}");
+    let _ = writeln!(std::io::stderr(), "skipped: {name}: {why}");
+}
