@@ -15,13 +15,15 @@ mod wrap;
 use crate::error::{Error, Exit};
 use crate::hook;
 use crate::installed::RequestOptions;
+use crate::kernel::file::{FileError, drain, read_all, standard_input};
 use crate::kernel::{SysError, limits};
 use crate::oci::state::MAX_STATE;
 use clap::Parser as _;
 use cli::{Cli, Verb};
 use nix::errno::Errno;
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, Read as _};
+use std::io::IsTerminal as _;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// Runs the command line `args` (the program's name first) and returns its exit status.
@@ -104,13 +106,13 @@ fn run_hook(options: &RequestOptions) -> Exit {
     if let Err(error) = start_clean() {
         return hook::fail(None, &error);
     }
-    let stdin = std::io::stdin();
+    let stdin = standard_input();
     if stdin.is_terminal() {
         let error = Error::bad_input("standard input", "is a terminal, not an OCI state")
             .remedy("the container runtime calls the hook; see 'oci-ipc-hook --help' and 'oci-ipc-hook demo'");
         return hook::fail(None, &error);
     }
-    match read_state(stdin.lock()) {
+    match read_state(&stdin) {
         Ok(bytes) => hook::run(options, &bytes),
         Err(error) => hook::fail(None, &error),
     }
@@ -128,19 +130,22 @@ fn start_clean() -> Result<(), Error> {
 }
 
 /// Reads the state, and drains what is beyond the limit: some runtimes fail the start when the pipe breaks.
-fn read_state(mut input: impl std::io::Read) -> Result<Vec<u8>, Error> {
-    let failed = |e: std::io::Error| Error::bad_input("state", format!("standard input cannot be read ({e})"));
-    let mut bytes = Vec::with_capacity(8 << 10);
-    input.by_ref().take(MAX_STATE as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() > MAX_STATE {
-        std::io::copy(&mut input, &mut std::io::sink()).map_err(failed)?;
+fn read_state(input: &impl AsFd) -> Result<Vec<u8>, Error> {
+    let failed = |e: FileError| Error::bad_input("state", format!("standard input cannot be read ({e})"));
+    match read_all(input, MAX_STATE) {
+        Err(FileError::TooLarge(_)) => {
+            drain(input).map_err(failed)?;
+            Err(Error::bad_input("state", "larger than 1 MiB")
+                .remedy("the runtime passes the OCI state as JSON on standard input"))
+        }
+        other => other.map_err(failed),
     }
-    Ok(bytes)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write as _;
 
     fn options(words: &[&str]) -> Option<RequestOptions> {
         let args: Vec<OsString> = ["oci-ipc-hook"].iter().chain(words).map(Into::into).collect();
@@ -177,9 +182,9 @@ mod tests {
 
     #[test]
     fn a_long_state_is_drained() {
-        let mut input = std::io::Cursor::new(vec![b' '; 3 * MAX_STATE]);
-        let bytes = read_state(&mut input).unwrap();
-        assert_eq!(bytes.len(), MAX_STATE + 1);
-        assert_eq!(input.position(), 3 * MAX_STATE as u64);
+        let (input, mut output) = std::io::pipe().unwrap();
+        let writer = std::thread::spawn(move || output.write_all(&vec![b' '; 3 * MAX_STATE]));
+        assert!(read_state(&input).unwrap_err().to_string().starts_with("state: larger than 1 MiB"));
+        writer.join().unwrap().expect("nobody breaks the pipe");
     }
 }

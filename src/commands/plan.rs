@@ -6,6 +6,7 @@ use crate::enter::Target;
 use crate::error::{Error, Exit, Result};
 use crate::hook::read_bundle;
 use crate::installed::{self, RequestOptions};
+use crate::kernel::file::standard_input;
 use crate::oci::{Moment, State};
 use crate::plan::render;
 use crate::report::Report;
@@ -93,7 +94,7 @@ fn read_state(path: &Path) -> Result<Vec<u8>> {
     use crate::kernel::file::read_regular;
     use crate::oci::state::MAX_STATE;
     if path == Path::new("-") {
-        return super::read_state(std::io::stdin().lock());
+        return super::read_state(&standard_input());
     }
     read_regular(path, MAX_STATE).map_err(|e| installed::unreadable(&path.to_string_lossy(), &e))
 }

@@ -2,11 +2,13 @@
 //!
 //! One run lives for milliseconds and frees nearly nothing before its end. So a small block costs an addition, nothing but
 //! the pages that are used is ever touched, and a standard run needs no system call: the first region lies in `.bss`.
-//! Given back and used again are the newest block and large blocks, which have mappings of their own.
+//! Given back and used again are the newest block, large blocks, which have mappings of their own, and the longest block
+//! that was freed in between: a page that was touched before is the cheapest one.
 
 use super::limits::page_size;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::ptr::{copy_nonoverlapping, null_mut, write_bytes};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -35,6 +37,8 @@ struct Region {
     end: usize,
     /// From here on nothing was ever handed out, so it is still zero.
     fresh: usize,
+    /// What is left of the longest block that was given back before its turn.
+    spare: Range<usize>,
 }
 
 // SAFETY: `region`, and `first` through it, are touched only by the holder of `busy`.
@@ -46,7 +50,7 @@ impl Arena {
     pub const fn new() -> Arena {
         Arena {
             busy: AtomicBool::new(false),
-            region: UnsafeCell::new(Region { cursor: 0, end: 0, fresh: 0 }),
+            region: UnsafeCell::new(Region { cursor: 0, end: 0, fresh: 0, spare: 0..0 }),
             first: UnsafeCell::new([0; FIRST]),
         }
     }
@@ -69,17 +73,27 @@ impl Arena {
 
 impl Region {
     fn start(&mut self, address: usize, size: usize) {
-        *self = Region { cursor: address, end: address + size, fresh: address };
+        *self = Region { cursor: address, end: address + size, fresh: address, spare: 0..0 };
     }
 
     /// The address of a new block, and how many of its first bytes may be other than zero. `None` = it does not fit.
     fn take(&mut self, layout: Layout) -> Option<(usize, usize)> {
+        if let Some(start) = self.take_spare(layout) {
+            return Some((start, layout.size()));
+        }
         let start = self.cursor.checked_next_multiple_of(layout.align())?;
         let end = start.checked_add(layout.size()).filter(|end| *end <= self.end)?;
         self.cursor = end;
         let used_before = self.fresh.saturating_sub(start).min(layout.size());
         self.fresh = self.fresh.max(end);
         Some((start, used_before))
+    }
+
+    fn take_spare(&mut self, layout: Layout) -> Option<usize> {
+        let start = self.spare.start.checked_next_multiple_of(layout.align())?;
+        let end = start.checked_add(layout.size()).filter(|end| *end <= self.spare.end)?;
+        self.spare.start = end;
+        Some(start)
     }
 
     /// As [`Region::take`], in a new region if need be.
@@ -91,15 +105,23 @@ impl Region {
         self.take(layout)
     }
 
-    /// Gives the block back if it is the newest; otherwise it stays unused.
+    /// Gives the block back if it is the newest, or is longer than what is spare; otherwise it stays unused.
     fn give_back(&mut self, address: usize, size: usize) {
         if address + size == self.cursor {
             self.cursor = address;
+        } else if address + size == self.spare.start {
+            self.spare.start = address;
+        } else if size > self.spare.len() {
+            self.spare = address..address + size;
         }
     }
 
     /// Changes the size of the block where it lies; false = it cannot be done there.
     fn resize(&mut self, address: usize, old: usize, new: usize) -> bool {
+        if address + old == self.spare.start && address.checked_add(new).is_some_and(|end| end <= self.spare.end) {
+            self.spare.start = address + new;
+            return true;
+        }
         if address + old != self.cursor {
             return new <= old;
         }
@@ -336,6 +358,27 @@ mod tests {
             arena.dealloc(c, layout);
             let again = arena.alloc_zeroed(layout);
             assert_eq!((again, again.read(), again.add(99).read()), (c, 0, 0));
+        }
+    }
+
+    #[test]
+    fn the_longest_block_that_was_freed_is_used_again() {
+        let arena = arena();
+        let [long, short] = [1000, 100].map(|size| Layout::from_size_align(size, 8).unwrap());
+        // SAFETY: blocks come from this arena, with the layouts given.
+        unsafe {
+            let a = arena.alloc(long);
+            let b = arena.alloc(short);
+            let last = arena.alloc(short);
+            a.write_bytes(7, 1000);
+            arena.dealloc(b, short);
+            arena.dealloc(a, long);
+            let again = arena.alloc_zeroed(short);
+            assert_eq!((again, again.read(), again.add(99).read()), (a, 0, 0));
+            assert_eq!(arena.realloc(again, short, 600), a, "grows within it");
+            assert_ne!(arena.alloc(long), a, "too long for the rest");
+            assert_eq!(arena.alloc(short), a.add(600));
+            assert!(!last.is_null());
         }
     }
 

@@ -5,7 +5,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::unistd::read;
 use std::fmt;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// What stat shows for ids that the user namespace does not map (`kernel.overflowuid`).
@@ -75,6 +75,24 @@ impl fmt::Display for FileError {
 }
 
 impl std::error::Error for FileError {}
+
+/// Standard input, without the buffer that `std::io::stdin` puts before it.
+pub fn standard_input() -> BorrowedFd<'static> {
+    // SAFETY: nothing in the program closes descriptor 0.
+    unsafe { BorrowedFd::borrow_raw(0) }
+}
+
+/// Reads to the end and forgets what it read.
+pub fn drain(fd: &impl AsFd) -> Result<(), FileError> {
+    let mut bytes = vec![0u8; 64 << 10];
+    loop {
+        match read(fd, &mut bytes) {
+            Ok(0) => return Ok(()),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(e) => return Err(FileError::Io("read", e)),
+        }
+    }
+}
 
 /// Reads to the end, at most `limit` bytes.
 pub fn read_all(fd: &impl AsFd, limit: usize) -> Result<Vec<u8>, FileError> {
