@@ -3,7 +3,10 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, unreachable_pub)]
 
+mod docs;
 mod golden;
 mod hostile;
 mod namespace;
+mod presets;
+mod readme;
 mod support;

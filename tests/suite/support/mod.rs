@@ -163,6 +163,11 @@ impl Dir {
         path.to_str().expect("text").to_owned()
     }
 
+    /// Its path.
+    pub fn text(&self) -> String {
+        self.path.to_str().expect("text").to_owned()
+    }
+
     /// A profile with the line `format = 1` in front.
     pub fn profile(&self, body: &str) -> String {
         self.file("profile.toml", &format!("format = 1\n{body}"))
