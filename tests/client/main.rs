@@ -149,6 +149,7 @@ fn shm(name: &str) -> Result<Value> {
     // SAFETY: `address` comes from shmat above and nothing refers to it any more.
     check(unsafe { libc::shmdt(address) })?;
     let mut line = permissions(&ds.shm_perm);
+    line["id"] = id.into();
     line["size"] = ds.shm_segsz.into();
     line["first"] = first.into();
     Ok(line)
@@ -165,7 +166,7 @@ fn sem(name: &str) -> Result<Value> {
     // SAFETY: GETALL writes one u16 for each semaphore of the set, and `values` has room for all of them.
     check(unsafe { libc::semctl(id, 0, GETALL, values.as_mut_ptr()) })?;
     let mode = format!("{:04o}", u32::try_from(number(2)).unwrap_or(0) & 0o777);
-    Ok(json!({"uid": number(4), "gid": number(5), "cuid": number(6), "cgid": number(7), "mode": mode,
+    Ok(json!({"id": id, "uid": number(4), "gid": number(5), "cuid": number(6), "cgid": number(7), "mode": mode,
         "values": values, "initialised": number(8) != 0}))
 }
 
@@ -198,6 +199,7 @@ fn msg(name: &str) -> Result<Value> {
     // SAFETY: `ds` is a live msqid_ds, which IPC_STAT fills.
     check(unsafe { libc::msgctl(id, libc::IPC_STAT, &mut ds) })?;
     let mut line = permissions(&ds.msg_perm);
+    line["id"] = id.into();
     line["qbytes"] = ds.msg_qbytes.into();
     line["messages"] = ds.msg_qnum.into();
     Ok(line)

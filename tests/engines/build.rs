@@ -23,6 +23,8 @@ impl Programs {
             Ok::<_, String>(to)
         };
         let tool = env::var_os("OCI_IPC_HOOK_BIN").map_or_else(|| built.join("oci-ipc-hook"), PathBuf::from);
+        // The second name, for which print-config looks beside the program.
+        std::os::unix::fs::symlink("oci-ipc-hook", directory.join("oci-ipc-runtime")).map_err(|e| e.to_string())?;
         Ok(Programs {
             tool: install(tool, "oci-ipc-hook")?,
             client: install(built.join("examples/ipc-client"), "ipc-client")?,

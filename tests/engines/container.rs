@@ -40,6 +40,8 @@ pub struct Container {
     /// Run the workload until [`crate::engine::Engine::stop`].
     pub hold: bool,
     pub hook: Option<Hook>,
+    /// Instead of `hook`: installed as `oci-ipc-hook print-config` says.
+    pub printed: bool,
     pub annotations: Vec<(String, String)>,
     /// The engine's own sysctl option, `linux.sysctl` in the end.
     pub sysctl: Vec<(String, String)>,
@@ -57,6 +59,7 @@ impl Container {
             client: Vec::new(),
             hold: false,
             hook: None,
+            printed: false,
             annotations: Vec::new(),
             sysctl: Vec::new(),
             ipc: Ipc::Private,
@@ -82,6 +85,12 @@ impl Container {
         if let Some(hook) = &mut self.hook {
             hook.gated = true;
         }
+        self
+    }
+
+    /// The hook as `print-config` installs it.
+    pub fn printed(mut self) -> Self {
+        self.printed = true;
         self
     }
 

@@ -127,17 +127,19 @@ pub struct Lab {
     /// The same as an image archive that podman, docker and containerd load.
     pub image: PathBuf,
     pub log: Log,
+    /// Every engine is part of the run, so that time does not matter.
+    pub everything: bool,
     host: HostIpc,
     counter: AtomicUsize,
 }
 
 impl Lab {
     /// Makes the private surroundings; to be called once, in the private namespaces.
-    pub fn set_up(scratch: PathBuf) -> Result<Self, String> {
-        Self::build(scratch).map_err(|stop| stop.text().to_owned())
+    pub fn set_up(scratch: PathBuf, everything: bool) -> Result<Self, String> {
+        Self::build(scratch, everything).map_err(|stop| stop.text().to_owned())
     }
 
-    fn build(scratch: PathBuf) -> Outcome<Self> {
+    fn build(scratch: PathBuf, everything: bool) -> Outcome<Self> {
         private_etc(&scratch)?;
         mount(&["-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"])?;
         fs::create_dir_all(format!("/run/user/{USER_ID}"))?;
@@ -156,7 +158,16 @@ impl Lab {
         let rootfs = root_file_system(&scratch, &programs)?;
         let image = image::archive(&scratch, &rootfs)?;
         let host = HostIpc::read(Path::new(QUEUES))?;
-        Ok(Lab { programs, rootfs, image, log: Log::listen()?, host, counter: AtomicUsize::new(0), scratch })
+        Ok(Lab {
+            programs,
+            rootfs,
+            image,
+            log: Log::listen()?,
+            everything,
+            host,
+            counter: AtomicUsize::new(0),
+            scratch,
+        })
     }
 
     /// Name and archive of an image whose workload runs as `user`, for engines without an option for that.

@@ -51,7 +51,9 @@ fn main() -> ExitCode {
     }
     let result = match lab::place() {
         lab::Place::Outside => lab::enter(&selection),
-        lab::Place::Inside(scratch) => Lab::set_up(scratch).and_then(|lab| run(&lab, &selection)),
+        lab::Place::Inside(scratch) => {
+            Lab::set_up(scratch, selection.is_everything()).and_then(|lab| run(&lab, &selection))
+        }
     };
     result.unwrap_or_else(|message| {
         eprintln!("engines: {message}");

@@ -52,6 +52,11 @@ impl Selection {
         self.engines.iter().any(|e| e == engine)
     }
 
+    /// Whether every engine is part of the run.
+    pub fn is_everything(&self) -> bool {
+        FULL_SET.iter().all(|engine| self.has(engine))
+    }
+
     /// Whether a case with this name is part of the run.
     pub fn wants(&self, case: &str) -> bool {
         self.words.is_empty() || self.words.iter().any(|word| case.contains(word.as_str()))

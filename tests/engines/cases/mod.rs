@@ -2,8 +2,10 @@
 
 mod basic;
 mod conflict;
+mod installed;
 mod podman;
 mod refusal;
+mod scale;
 mod shared;
 
 use crate::container::Container;
@@ -23,7 +25,8 @@ pub struct Case {
 }
 
 /// All cases, in printing order.
-pub const ALL: &[&[Case]] = &[basic::CASES, conflict::CASES, refusal::CASES, shared::CASES, podman::CASES];
+pub const ALL: &[&[Case]] =
+    &[basic::CASES, conflict::CASES, refusal::CASES, shared::CASES, podman::CASES, installed::CASES, scale::CASES];
 
 /// The cases of a selection.
 pub fn chosen(selection: &Selection) -> impl Iterator<Item = &'static Case> {
@@ -45,7 +48,12 @@ pub struct Bench<'a> {
 impl Bench<'_> {
     /// Ends the case as not applicable unless the engine has all of it.
     pub fn needs(&self, needs: &[Need]) -> Outcome {
-        let reason = needs.iter().find_map(|need| self.engine.cannot(*need));
+        let reason = needs.iter().find_map(|need| match need {
+            Need::Hundred if !self.lab.everything && !self.engine.is_quick() => {
+                Some("takes minutes with this engine: only when all engines are asked for (make test-all)".to_owned())
+            }
+            need => self.engine.cannot(*need),
+        });
         reason.map_or(Ok(()), |reason| Err(Stop::NotHere(reason)))
     }
 

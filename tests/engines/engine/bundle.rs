@@ -41,6 +41,7 @@ impl Engine for Bundle {
     fn cannot(&self, need: Need) -> Option<String> {
         let rootless = self.mode == Mode::Rootless;
         match need {
+            Need::Printed => Some("print-config is for engines, a bundle has no configuration".to_owned()),
             Need::Gate => Some("a bundle names its hooks itself; nothing chooses among them".to_owned()),
             Need::Prepare | Need::HostIpc if rootless && self.name != "runc" => Some(format!(
                 "{} run by an ordinary user: /proc/PID/ns/ipc is closed to the hook, so nothing can join",
@@ -55,6 +56,10 @@ impl Engine for Bundle {
             }
             _ => None,
         }
+    }
+
+    fn is_quick(&self) -> bool {
+        true
     }
 
     fn shows_reason(&self) -> bool {

@@ -59,6 +59,23 @@ impl Docker {
         docker
     }
 
+    /// Registers what `print-config docker` prints for a profile; the name of its runtime.
+    fn printed(&self, lab: &Lab, profile: &str) -> Outcome<String> {
+        let tool = lab.programs.tool.to_string_lossy();
+        let text = output(command(&tool, &["print-config", "docker", "--profile", profile]))?;
+        let text: Value = serde_json::from_str(&text).map_err(|e| Stop::Fail(format!("print-config: {e}: {text}")))?;
+        let mut runtimes = self.runtimes.lock().map_err(|e| Stop::Fail(e.to_string()))?;
+        runtimes.extend(text["runtimes"].as_object().cloned().unwrap_or_default());
+        self.configure(lab, &runtimes)?;
+        Ok(format!("ipc-{profile}"))
+    }
+
+    fn configure(&self, lab: &Lab, runtimes: &Map<String, Value>) -> Outcome {
+        write_configuration(lab, &self.directory, runtimes)?;
+        self.daemon.reload()?;
+        self.daemon.wait_for("Reloaded configuration")
+    }
+
     /// The name of the runtime in daemon.json that runs `wrap` with the hook's arguments; registered if it is new.
     fn registered(&self, lab: &Lab, hook: &Hook) -> Outcome<String> {
         let mut runtimes = self.runtimes.lock().map_err(|e| Stop::Fail(e.to_string()))?;
@@ -71,9 +88,7 @@ impl Docker {
         }
         let name = lab.unique("ipc");
         runtimes.insert(name.clone(), entry);
-        write_configuration(lab, &self.directory, &runtimes)?;
-        self.daemon.reload()?;
-        self.daemon.wait_for("Reloaded configuration")?;
+        self.configure(lab, &runtimes)?;
         Ok(name)
     }
 
@@ -111,6 +126,9 @@ impl Engine for Docker {
                 Some("this Docker passes no annotations (API before 1.43): one runtime for each profile".to_owned())
             }
             Need::Gate => Some("Docker's user chooses the runtime; nothing chooses the hook".to_owned()),
+            Need::Printed if self.name != "runc" => {
+                Some("print-config docker leaves the choice of the runtime to the wrapper, which finds runc".to_owned())
+            }
             Need::HostIpcByPath => Some("Docker takes no path to a namespace".to_owned()),
             Need::Stage(stage) if !["createRuntime", "poststop"].contains(&stage) => {
                 Some("the wrapper chooses the stage: createRuntime and poststop".to_owned())
@@ -132,6 +150,13 @@ impl Engine for Docker {
         if let Some(hook) = &container.hook {
             run.arg(format!("--runtime={}", self.registered(lab, hook)?));
         }
+        if container.printed {
+            // Without annotations each profile has its own runtime.
+            let profile = container.annotations.iter().find(|(key, _)| key == "io.oci-ipc-hook.profile");
+            if let Some((_, profile)) = profile {
+                run.arg(format!("--runtime={}", self.printed(lab, profile)?));
+            }
+        }
         run.arg("--cidfile").arg(self.id_file(container));
         run.arg(format!("--user={}:{}", container.user.0, container.user.1));
         match &container.ipc {
@@ -142,7 +167,7 @@ impl Engine for Docker {
             Ipc::HostByPath => return Err(Stop::Fail("Docker takes no path".to_owned())),
             Ipc::Join(name) => drop(run.arg(format!("--ipc=container:{name}"))),
         }
-        for (key, value) in &container.annotations {
+        for (key, value) in container.annotations.iter().filter(|_| self.annotations) {
             run.arg(format!("--annotation={key}={value}"));
         }
         for (name, value) in &container.sysctl {

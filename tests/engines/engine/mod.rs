@@ -37,10 +37,14 @@ pub enum Need {
     Lower,
     /// The IPC namespace of another container.
     Join,
+    /// Configured by the text of `print-config`.
+    Printed,
+    /// A hundred containers within the time of `make test`.
+    Hundred,
 }
 
 /// An engine with a runtime in a mode: a column of the matrix.
-pub trait Engine {
+pub trait Engine: Sync {
     /// Why this engine cannot do it, if so.
     fn cannot(&self, need: Need) -> Option<String>;
 
@@ -52,6 +56,11 @@ pub trait Engine {
 
     /// Starts the container; returns when the workload has reported or the start has failed.
     fn launch(&self, lab: &Lab, container: &Container) -> Outcome<Launch>;
+
+    /// A hundred containers take seconds.
+    fn is_quick(&self) -> bool {
+        false
+    }
 
     /// The container's name in the state that the hook gets, and so in the log.
     fn logged_name(&self, container: &Container) -> Outcome<String> {

@@ -116,6 +116,10 @@ impl Engine for Podman {
 
     fn launch(&self, lab: &Lab, container: &Container) -> Outcome<Launch> {
         let hooks = self.hooks_dir(lab, container.hook.as_ref())?;
+        if container.printed {
+            let text = output(command(&lab.programs.tool.to_string_lossy(), &["print-config", "podman"]))?;
+            fs::write(hooks.join("50-oci-ipc-hook.json"), text)?;
+        }
         let mut run = self.podman(lab, &["--hooks-dir", &hooks.to_string_lossy(), "run", "--rm", "--network=none"]);
         run.args(["--pull=never", "--name", &container.name]);
         run.arg("--cidfile").arg(self.id_file(container));

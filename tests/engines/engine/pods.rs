@@ -61,6 +61,8 @@ impl Pods {
         fs::write(directory.join("policy.toml"), "format = 1\n")?;
         let base: Value = serde_json::from_str(&output(command("ctr", &["oci", "spec"]))?)
             .map_err(|e| Stop::Fail(format!("ctr oci spec: {e}")))?;
+        let imported = directory.join("printed.toml");
+        fs::write(&imported, output(command(&lab.programs.tool.to_string_lossy(), &["print-config", "containerd"]))?)?;
         let mut configuration = format!(
             "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"{IMAGE}\"\n\
              restrict_oom_score_adj = true\ndisable_apparmor = true\n\
@@ -80,7 +82,7 @@ impl Pods {
             );
             text.map_err(|e| Stop::Fail(e.to_string()))?;
         }
-        let containerd = Containerd::start(lab, &name, &configuration)?;
+        let containerd = Containerd::start(lab, &name, &configuration, &[&imported.to_string_lossy()])?;
         let mut import = containerd.ctr(NAMESPACE, &["image", "import", "--snapshotter=native"]);
         import.arg(&lab.image);
         output(import)?;
@@ -117,6 +119,9 @@ impl Pods {
     }
 
     fn handler(container: &Container) -> &'static str {
+        if container.printed {
+            return "ipc";
+        }
         match &container.hook {
             None if container.ipc == Ipc::Private => "plain",
             // Others will join this pod, and may have the hook.
@@ -221,6 +226,9 @@ impl Engine for Pods {
                 "base_runtime_spec names the host's files, which a hook inside the container cannot see".to_owned(),
             ),
             Need::Gate => Some("base_runtime_spec hooks run for every container".to_owned()),
+            Need::Printed if self.name != "runc" => Some(
+                "print-config containerd leaves the choice of the runtime to the wrapper, which finds runc".to_owned(),
+            ),
             Need::Lower => Some("every container shares the pod's namespace with pause".to_owned()),
             _ => None,
         }
