@@ -63,7 +63,16 @@ impl Target {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let target = target_directory()?;
         let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(root).args(["build", "--quiet", "--bin", "oci-ipc-hook", "--example", "ipc-client"]);
+        cargo.current_dir(root).args([
+            "build",
+            "--quiet",
+            "--config",
+            "profile.dev.strip=true",
+            "--bin",
+            "oci-ipc-hook",
+            "--example",
+            "ipc-client",
+        ]);
         cargo.arg("--target").arg(&self.triple).arg("--target-dir").arg(&target).stdin(Stdio::null());
         if !self.flags.is_empty() {
             cargo.env("RUSTFLAGS", self.flags);

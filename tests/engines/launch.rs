@@ -2,7 +2,9 @@
 
 use crate::outcome::{Outcome, Stop};
 use crate::seen::Seen;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -18,6 +20,7 @@ pub struct Launch {
     errors: Receiver<String>,
     after: Option<Command>,
     notes: String,
+    log: Option<PathBuf>,
     /// What the workload has reported so far.
     pub seen: Seen,
 }
@@ -77,13 +80,30 @@ impl Launch {
                 error_sender.send(String::from_utf8_lossy(&text).into_owned())
             });
         }
-        Ok(Launch { child, lines, errors, after: None, notes: String::new(), seen: Seen::default() })
+        Ok(Launch { child, lines, errors, after: None, notes: String::new(), log: None, seen: Seen::default() })
     }
 
     /// The same, with a command to run when the container has ended.
     pub fn then(mut self, after: Command) -> Self {
         self.after = Some(after);
         self
+    }
+
+    /// The same, with the engine's log of the workload, for engines that may lose what a quick workload prints.
+    pub fn logged(mut self, log: PathBuf) -> Self {
+        self.log = Some(log);
+        self
+    }
+
+    fn read_log(&mut self) -> Outcome {
+        let Some(log) = self.log.as_ref().filter(|log| !self.seen.complete && log.exists()) else { return Ok(()) };
+        // TIME STREAM F TEXT
+        for line in fs::read_to_string(log)?.lines() {
+            if let Some(text) = line.splitn(4, ' ').nth(3) {
+                self.seen.add(text);
+            }
+        }
+        Ok(())
     }
 
     fn read(&mut self, enough: impl Fn(&Seen) -> bool) -> Outcome {
@@ -104,6 +124,7 @@ impl Launch {
     pub fn finish(mut self) -> Outcome<Finished> {
         self.read(|_| false)?;
         let status = self.child.wait()?;
+        self.read_log()?;
         let mut text = self.errors.recv_timeout(GIVE_UP).unwrap_or_default();
         text.push_str(&self.notes);
         if let Some(mut after) = self.after.take() {

@@ -46,7 +46,8 @@ fn record_stage(lab: &Lab, bundle: &Bundle, container: Container, stage: &str) -
     if let Some(mounts) = config["mounts"].as_array_mut() {
         mounts.push(json!({"destination": "/tmp", "type": "bind", "source": out, "options": ["rbind", "rw"]}));
     }
-    let finished = bundle.run(lab, &container, &config)?.finish()?;
+    bundle.write(&container, &config)?;
+    let finished = bundle.start(lab, &container)?.finish()?;
     ensure(finished.success, || format!("{stage}: {}", finished.text))?;
     let state = fs::read_to_string(out.join("state"))?;
     fs::remove_dir_all(bundle.bundle(&container))?;

@@ -119,8 +119,10 @@ impl Bench<'_> {
 
     /// Runs a container to its end, which must be a success.
     pub fn run(&self, container: &Container) -> Outcome<Finished> {
-        let finished = self.start(container)?.finish()?;
-        ensure(finished.success, || format!("{}: {}: {}", container.name, finished.status, finished.text))?;
+        let finished = self.engine.launch(self.lab, container)?.finish()?;
+        ensure(finished.success, || {
+            format!("{} failed: {} {}", container.name, finished.status, self.reason(container, &finished))
+        })?;
         Ok(finished)
     }
 

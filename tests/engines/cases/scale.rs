@@ -4,7 +4,7 @@ use super::{Bench, Case};
 use crate::container::{Container, Ipc};
 use crate::engine::Need;
 use crate::launch::Finished;
-use crate::outcome::{Outcome, Stop, ensure, equal, fail};
+use crate::outcome::{Outcome, Stop, ensure, equal};
 use crate::profiles::{FULL, FULL_OBJECTS, WORKLOAD, full_is_there};
 use serde_json::Value;
 use std::fs;

@@ -41,7 +41,6 @@ impl Engine for Bundle {
     fn cannot(&self, need: Need) -> Option<String> {
         let rootless = self.mode == Mode::Rootless;
         match need {
-            Need::Printed => Some("print-config is for engines, a bundle has no configuration".to_owned()),
             Need::Gate => Some("a bundle names its hooks itself; nothing chooses among them".to_owned()),
             Need::Prepare | Need::HostIpc if rootless && self.name != "runc" => Some(format!(
                 "{} run by an ordinary user: /proc/PID/ns/ipc is closed to the hook, so nothing can join",
@@ -71,7 +70,19 @@ impl Engine for Bundle {
     }
 
     fn launch(&self, lab: &Lab, container: &Container) -> Outcome<Launch> {
-        self.run(lab, container, &self.config(lab, container)?)
+        let config = self.config(lab, container)?;
+        let bundle = self.write(container, &config)?;
+        if container.printed {
+            // What print-config is for an engine, inject is for a bundle.
+            let mut inject = if self.mode == Mode::Rootless {
+                lab.as_user(&lab.programs.tool)
+            } else {
+                command(&lab.programs.tool.to_string_lossy(), &[])
+            };
+            inject.args(["inject", "--bundle"]).arg(&bundle);
+            output(inject)?;
+        }
+        self.start(lab, container)
     }
 
     fn stop(&self, lab: &Lab, container: &Container) -> Outcome {
@@ -96,14 +107,21 @@ impl Bundle {
         Ok(Bundle { name: runtime, runtime: find(runtime)?, mode, directory })
     }
 
-    /// Runs the container with this config.json.
-    pub fn run(&self, lab: &Lab, container: &Container, config: &Value) -> Outcome<Launch> {
+    /// Makes the container's bundle with this config.json.
+    pub fn write(&self, container: &Container, config: &Value) -> Outcome<PathBuf> {
         let bundle = self.bundle(container);
         fs::create_dir(&bundle)?;
         fs::write(bundle.join("config.json"), config.to_string())?;
         if self.mode == Mode::Rootless {
             chown(&bundle)?;
+            chown(&bundle.join("config.json"))?;
         }
+        Ok(bundle)
+    }
+
+    /// Runs the container from its bundle.
+    pub fn start(&self, lab: &Lab, container: &Container) -> Outcome<Launch> {
+        let bundle = self.bundle(container);
         // As engines do it. In one step crun is in its own list only after the workload has begun, and youki waits for
         // ever when the workload ends during a poststart hook.
         let script = "b=$1 n=$2; shift 2; \"$@\" create --bundle \"$b\" \"$n\" && \"$@\" start \"$n\"";

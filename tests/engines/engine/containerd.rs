@@ -20,15 +20,15 @@ pub struct Containerd {
 }
 
 impl Containerd {
-    /// Starts it with this section for the CRI plugin and these files as further configuration.
-    pub fn start(lab: &Lab, name: &str, cri: &str, imports: &[&str]) -> Outcome<Self> {
+    /// Starts it with these sections for plugins.
+    pub fn start(lab: &Lab, name: &str, cri: &str) -> Outcome<Self> {
         let (containerd, ctr) = (find("containerd")?, find("ctr")?);
         let directory = lab.scratch.join(name);
         fs::create_dir_all(&directory)?;
         let place = directory.display();
         let configuration = format!(
             "version = 2\nroot = \"{place}/root\"\nstate = \"{place}/state\"\n\
-             imports = {imports:?}\ndisabled_plugins = [\"io.containerd.internal.v1.opt\"]\n[grpc]\naddress = \"{place}/socket\"\n{cri}"
+             disabled_plugins = [\"io.containerd.internal.v1.opt\"]\n[grpc]\naddress = \"{place}/socket\"\n{cri}"
         );
         fs::write(directory.join("config.toml"), configuration)?;
         let mut command = command(&containerd.to_string_lossy(), &["--config"]);
@@ -73,7 +73,7 @@ pub(super) fn columns(runtimes: &[&'static str]) -> Vec<Column> {
     let column = |runtime: &&'static str| {
         let runtime = *runtime;
         Column::new(format!("containerd ctr, {runtime}, root"), move |lab| {
-            let containerd = Containerd::start(lab, &format!("ctr-{runtime}"), "", &[])?;
+            let containerd = Containerd::start(lab, &format!("ctr-{runtime}"), "")?;
             Ok(Box::new(Ctr { name: runtime, runtime: find(runtime)?, containerd }) as Box<dyn Engine>)
         })
     };

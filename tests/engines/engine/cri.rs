@@ -5,6 +5,7 @@ use crate::lab::{Lab, command};
 use crate::outcome::{Outcome, Stop};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// A protobuf message under construction.
 #[derive(Default)]
@@ -58,7 +59,8 @@ impl Message {
 fn first_text(answer: &[u8]) -> Option<String> {
     let (tag, length) = (*answer.first()?, usize::from(*answer.get(1)?));
     // Ids have 64 characters, so that their length is one byte.
-    (tag == 0x0a && length < 0x80).then(|| String::from_utf8_lossy(answer.get(2..2 + length)?).into_owned().into())?
+    let text = answer.get(2..2 + length).filter(|_| tag == 0x0a && length < 0x80)?;
+    Some(String::from_utf8_lossy(text).into_owned())
 }
 
 /// A connection's address.
@@ -73,19 +75,9 @@ impl Cri {
 
     /// Calls a method of the runtime service; the answer's first string, or the runtime's message.
     pub fn call(&self, lab: &Lab, method: &str, message: &Message) -> Outcome<String> {
-        let name = lab.unique("cri");
-        let file = |what: &str| lab.scratch.join(format!("{name}.{what}"));
-        let (request, head, answer) = (file("request"), file("head"), file("answer"));
-        let mut frame = vec![0];
-        frame.extend(u32::try_from(message.0.len()).map_err(|e| Stop::Fail(e.to_string()))?.to_be_bytes());
-        frame.extend(&message.0);
-        fs::write(&request, frame)?;
-        let mut curl = command("curl", &["--silent", "--show-error", "--http2-prior-knowledge", "--max-time", "120"]);
-        curl.args(["--header", "content-type: application/grpc", "--header", "te: trailers", "--header", "expect:"]);
-        curl.arg("--unix-socket").arg(&self.socket).arg("--data-binary").arg(format!("@{}", request.display()));
-        curl.arg("--dump-header").arg(&head).arg("--output").arg(&answer);
-        curl.arg(format!("http://localhost/runtime.v1.RuntimeService/{method}"));
-        crate::launch::output(curl)?;
+        let stem = lab.scratch.join(lab.unique("cri"));
+        crate::launch::output(self.command(&stem, method, message)?)?;
+        let (head, answer) = (stem.with_extension("head"), stem.with_extension("answer"));
         let head = fs::read_to_string(&head)?;
         match header(&head, "grpc-status").as_deref() {
             Some("0") => {
@@ -97,6 +89,24 @@ impl Cri {
                 Err(Stop::Fail(format!("{method}: grpc status {status:?}: {}", unescape(&message))))
             }
         }
+    }
+}
+
+impl Cri {
+    /// The call as a command, which leaves `STEM.head` and `STEM.answer`.
+    pub fn command(&self, stem: &Path, method: &str, message: &Message) -> Outcome<Command> {
+        let request = stem.with_extension("request");
+        let mut frame = vec![0];
+        frame.extend(u32::try_from(message.0.len()).map_err(|e| Stop::Fail(e.to_string()))?.to_be_bytes());
+        frame.extend(&message.0);
+        fs::write(&request, frame)?;
+        let mut curl = command("curl", &["--silent", "--show-error", "--http2-prior-knowledge", "--max-time", "120"]);
+        curl.args(["--header", "content-type: application/grpc", "--header", "te: trailers", "--header", "expect:"]);
+        curl.arg("--unix-socket").arg(&self.socket).arg("--data-binary").arg(format!("@{}", request.display()));
+        curl.arg("--dump-header").arg(stem.with_extension("head"));
+        curl.arg("--output").arg(stem.with_extension("answer"));
+        curl.arg(format!("http://localhost/runtime.v1.RuntimeService/{method}"));
+        Ok(curl)
     }
 }
 

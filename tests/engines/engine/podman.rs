@@ -67,6 +67,19 @@ impl Podman {
         podman
     }
 
+    /// A directory for `--hooks-dir` with the filter that podman passes each config.json through.
+    pub fn filter_dir(&self, lab: &Lab, options: &[&str]) -> Outcome<PathBuf> {
+        let directory = self.directory.join(lab.unique("filters"));
+        fs::create_dir(&directory)?;
+        let mut args = vec!["oci-ipc-hook", "inject"];
+        args.extend(options);
+        args.push("-");
+        let hook = json!({"version": "1.0.0", "when": {"always": true}, "stages": ["precreate"],
+            "hook": {"path": lab.programs.tool, "args": args, "env": ["none="], "timeout": 30}});
+        fs::write(directory.join("50-oci-ipc-hook.json"), hook.to_string())?;
+        Ok(directory)
+    }
+
     /// A directory for `--hooks-dir`: with the hook, or empty, so that no hook of the machine has a say.
     pub fn hooks_dir(&self, lab: &Lab, hook: Option<&Hook>) -> Outcome<PathBuf> {
         let directory = self.directory.join(lab.unique("hooks"));
@@ -115,13 +128,20 @@ impl Engine for Podman {
     }
 
     fn launch(&self, lab: &Lab, container: &Container) -> Outcome<Launch> {
-        let hooks = self.hooks_dir(lab, container.hook.as_ref())?;
+        let hooks = match &container.hook {
+            Some(hook) if hook.stages == ["precreate"] => {
+                self.filter_dir(lab, &hook.args.iter().map(String::as_str).collect::<Vec<_>>())?
+            }
+            hook => self.hooks_dir(lab, hook.as_ref())?,
+        };
         if container.printed {
             let text = output(command(&lab.programs.tool.to_string_lossy(), &["print-config", "podman"]))?;
             fs::write(hooks.join("50-oci-ipc-hook.json"), text)?;
         }
         let mut run = self.podman(lab, &["--hooks-dir", &hooks.to_string_lossy(), "run", "--rm", "--network=none"]);
         run.args(["--pull=never", "--name", &container.name]);
+        let log = self.directory.join(format!("{}.log", container.name));
+        run.arg("--log-opt").arg(format!("path={}", log.display()));
         run.arg("--cidfile").arg(self.id_file(container));
         run.arg(format!("--user={}:{}", container.user.0, container.user.1));
         if !self.rootless {
@@ -142,7 +162,7 @@ impl Engine for Podman {
             run.arg(format!("--sysctl={name}={value}"));
         }
         run.args(&container.options).arg(IMAGE).args(container.command());
-        Launch::start(run)
+        Ok(Launch::start(run)?.logged(log))
     }
 
     fn stop(&self, lab: &Lab, container: &Container) -> Outcome {

@@ -61,8 +61,7 @@ impl Pods {
         fs::write(directory.join("policy.toml"), "format = 1\n")?;
         let base: Value = serde_json::from_str(&output(command("ctr", &["oci", "spec"]))?)
             .map_err(|e| Stop::Fail(format!("ctr oci spec: {e}")))?;
-        let imported = directory.join("printed.toml");
-        fs::write(&imported, output(command(&lab.programs.tool.to_string_lossy(), &["print-config", "containerd"]))?)?;
+        let printed = output(command(&lab.programs.tool.to_string_lossy(), &["print-config", "containerd"]))?;
         let mut configuration = format!(
             "[plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = \"{IMAGE}\"\n\
              restrict_oom_score_adj = true\ndisable_apparmor = true\n\
@@ -82,7 +81,9 @@ impl Pods {
             );
             text.map_err(|e| Stop::Fail(e.to_string()))?;
         }
-        let containerd = Containerd::start(lab, &name, &configuration, &[&imported.to_string_lossy()])?;
+        // Put into the file as its reader would; the version is said once.
+        configuration.push_str(&printed.replace("version = 2\n", ""));
+        let containerd = Containerd::start(lab, &name, &configuration)?;
         let mut import = containerd.ctr(NAMESPACE, &["image", "import", "--snapshotter=native"]);
         import.arg(&lab.image);
         output(import)?;
@@ -255,7 +256,15 @@ impl Engine for Pods {
         let log = log.to_string_lossy();
         output(command("mkfifo", &[&log]))?;
         let reader = command("sed", &["-u", "s/^[^ ]* std[a-z]* [FP] //", &log]);
-        Launch::start_beside(reader, || self.start(lab, container, &annotations))
+        let launch = Launch::start_beside(reader, || self.start(lab, container, &annotations))?;
+        match self.known(&container.name) {
+            // Returns when the runtime has deleted it, poststop hooks included.
+            Ok((_, id)) if !id.is_empty() => {
+                let stem = lab.scratch.join(lab.unique("remove"));
+                Ok(launch.then(self.cri.command(&stem, "RemoveContainer", &Message::default().text(1, &id))?))
+            }
+            _ => Ok(launch),
+        }
     }
 
     fn stop(&self, lab: &Lab, container: &Container) -> Outcome {
