@@ -8,6 +8,7 @@ pub mod child;
 pub mod fake;
 pub mod file;
 pub mod identity;
+pub mod inherited;
 mod joined;
 pub mod limits;
 pub mod listing;

@@ -1,0 +1,52 @@
+//! `oci-ipc-nri`: prepares the IPC namespace of every annotated Kubernetes pod, as a plugin of containerd's or CRI-O's
+//! Node Resource Interface (NRI).
+//!
+//! The plugin decides nothing and touches no namespace: for a pod that asks for something it runs `oci-ipc-hook` with
+//! the pod's sandbox as container, so that there is one tested path. It listens, hands over, and remembers failures:
+//!
+//! ```text
+//! NRI socket ─► mux ─► plugin ─► pods ─► runner ─► oci-ipc-hook
+//!               frames  calls    what    a child
+//!                                is due  with a deadline
+//! ```
+//!
+//! A pod's failure is never returned from `RunPodSandbox`: containerd leaks the sandbox of such a pod and may then not
+//! restart. It is remembered and returned from `CreateContainer`, for every retry, until the pod goes.
+
+mod api;
+mod connection;
+mod log;
+mod metrics;
+mod mux;
+mod node;
+mod options;
+mod plugin;
+mod pods;
+mod ready;
+mod runner;
+
+use clap::Parser;
+use options::{Options, Verb};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let done = match options.verb {
+        Some(Verb::Ready) => ready::check(&options.ready_file),
+        None => serve(options),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error("stopped", &[("error", &format!("{error:#}"))]);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Takes the host's view while there is one thread, then serves until told to stop.
+fn serve(options: Options) -> anyhow::Result<()> {
+    let inherited = connection::inherited()?;
+    node::take_the_hosts_view();
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(connection::run(options, inherited))
+}

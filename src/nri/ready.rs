@@ -1,0 +1,105 @@
+//! The readiness file: there and locked while the plugin is registered. A killed plugin leaves the file, not the lock.
+
+use crate::log;
+use anyhow::{Context as _, bail};
+use std::fs::{File, TryLockError, create_dir_all, remove_file, rename};
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// One plugin's word that it is registered.
+pub(crate) struct Ready {
+    path: PathBuf,
+    held: Option<File>,
+}
+
+impl Ready {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Ready { path, held: None }
+    }
+
+    /// From now on the plugin is ready. A file that cannot be written makes it look unready, which is logged.
+    pub(crate) fn set(&mut self) {
+        match self.write() {
+            Ok(file) => self.held = Some(file),
+            Err(error) => log::warn("no readiness file", &[("error", &format!("{error:#}"))]),
+        }
+    }
+
+    /// A new file each time, moved into place when it is locked: there is no moment with an unlocked one.
+    fn write(&self) -> anyhow::Result<File> {
+        let parent = self.path.parent().unwrap_or(Path::new("/"));
+        create_dir_all(parent).with_context(|| parent.display().to_string())?;
+        let fresh = self.path.with_extension(format!("{}", std::process::id()));
+        let mut file = File::create(&fresh).with_context(|| fresh.display().to_string())?;
+        file.try_lock().with_context(|| format!("lock {}", fresh.display()))?;
+        writeln!(file, "{}", std::process::id())?;
+        rename(&fresh, &self.path).with_context(|| self.path.display().to_string())?;
+        Ok(file)
+    }
+
+    /// No longer. A file that another plugin has put there meanwhile stays.
+    pub(crate) fn clear(&mut self) {
+        if let Some(file) = self.held.take()
+            && let (Ok(ours), Ok(there)) = (file.metadata(), std::fs::metadata(&self.path))
+            && ours.ino() == there.ino()
+        {
+            let _ = remove_file(&self.path);
+        }
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// Whether some living plugin holds the file.
+pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
+    let file = File::open(path).with_context(|| format!("no plugin is registered: {}", path.display()))?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => Ok(()),
+        Ok(()) => bail!("no plugin is registered: nobody holds {}", path.display()),
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("lock {}", path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("oci-ipc-nri-{}-{name}", std::process::id()));
+        dir.join("ready")
+    }
+
+    #[test]
+    fn ready_only_between_set_and_clear() {
+        let path = path("between");
+        let mut ready = Ready::new(path.clone());
+        assert!(check(&path).is_err());
+        ready.set();
+        assert!(check(&path).is_ok());
+        ready.clear();
+        assert!(check(&path).is_err());
+    }
+
+    #[test]
+    fn a_file_left_by_a_dead_plugin_is_not_ready() {
+        let path = path("dead");
+        create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "1\n").unwrap();
+        assert!(check(&path).unwrap_err().to_string().contains("nobody holds"));
+    }
+
+    #[test]
+    fn the_old_plugin_does_not_take_the_new_ones_file() {
+        let path = path("two");
+        let (mut old, mut new) = (Ready::new(path.clone()), Ready::new(path.clone()));
+        old.set();
+        new.set();
+        old.clear();
+        assert!(check(&path).is_ok());
+    }
+}
