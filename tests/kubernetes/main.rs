@@ -1,0 +1,103 @@
+//! Pods over CRI on a real containerd with the real plugin and hook; the manifests; the image. Prints a table.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod cases;
+mod chaos;
+mod cri;
+mod node;
+mod pod;
+mod scale;
+
+use anyhow::Result;
+use futures::future::BoxFuture;
+use node::Node;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// What becomes of a case.
+pub(crate) enum Outcome {
+    /// Passed, with something worth telling.
+    Passed(String),
+    Skipped(String),
+}
+
+type Case = for<'n> fn(&'n mut Node) -> BoxFuture<'n, Result<Outcome>>;
+
+/// Counts and prints.
+#[derive(Default)]
+struct Table {
+    passed: u32,
+    failed: u32,
+    skipped: u32,
+}
+
+impl Table {
+    fn row(&mut self, group: &str, name: &str, started: Instant, outcome: Result<Outcome>) {
+        let (word, note) = match outcome {
+            Ok(Outcome::Passed(note)) => {
+                self.passed += 1;
+                ("pass", note)
+            }
+            Ok(Outcome::Skipped(why)) => {
+                self.skipped += 1;
+                ("skip", why)
+            }
+            Err(error) => {
+                self.failed += 1;
+                ("FAIL", format!("{error:#}"))
+            }
+        };
+        println!("{group:<18} {name:<52} {word} {:>6} ms  {note}", started.elapsed().as_millis());
+    }
+}
+
+fn main() -> ExitCode {
+    let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+    let mut table = Table::default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let suites = std::env::var("KUBERNETES_SUITES").unwrap_or_else(|_| "trixie".to_owned());
+    for suite in suites.split_whitespace() {
+        runtime.block_on(on_containerd(suite, &filter, &mut table));
+    }
+    println!("{} passed, {} failed, {} skipped", table.passed, table.failed, table.skipped);
+    if table.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Every case on a node of its own suite, one after the other.
+async fn on_containerd(suite: &str, filter: &str, table: &mut Table) {
+    let cases: Vec<(&str, Case)> = [cases::CASES, chaos::CASES, scale::CASES].concat();
+    let cases: Vec<_> = cases.into_iter().filter(|(name, _)| name.contains(filter)).collect();
+    if cases.is_empty() {
+        return;
+    }
+    let started = Instant::now();
+    if !nix::unistd::geteuid().is_root() {
+        let why = "root is needed to run containerd".to_owned();
+        return table.row(suite, "all", started, Ok(Outcome::Skipped(why)));
+    }
+    let mut node = match Node::start(suite).await {
+        Ok(node) => node,
+        Err(error) => return table.row(suite, "a node", started, Err(error)),
+    };
+    let group = format!("containerd {}", node.version);
+    for (name, case) in cases {
+        let started = Instant::now();
+        let outcome = case(&mut node).await;
+        if outcome.is_err() {
+            eprintln!("plugin's log:\n{}\ncontainerd's log:\n{}", node.log("plugin.log"), node.log("containerd.log"));
+        }
+        table.row(&group, name, started, outcome);
+        if let Err(error) = tidy(&mut node).await {
+            return table.row(&group, "tidying up", started, Err(error));
+        }
+    }
+}
+
+/// The next case finds no pods, and a plugin only if it starts one.
+async fn tidy(node: &mut Node) -> Result<()> {
+    if !node.containerd_runs() {
+        node.start_containerd().await?;
+    }
+    node.kill_plugin()?;
+    pod::remove_all(&node.cri().await?).await
+}
