@@ -96,12 +96,13 @@ impl Found {
         Namespace::new(self.ns.id(), self.ns.unique_id(), self.shared)
     }
 
-    /// Memory that formulas are computed from: the smallest of config.json's limit, the cgroups' and all there is.
+    /// Memory that formulas are computed from: the smallest of the one stated, config.json's limit,
+    /// the cgroups' and all there is.
     ///
     /// # Errors
     /// The kernel does not tell.
-    pub fn memory(&self, spec: Option<&Spec>) -> Result<Memory> {
-        let memory = host_memory(spec)?;
+    pub fn memory(&self, spec: Option<&Spec>, stated: Option<u64>) -> Result<Memory> {
+        let memory = smaller(host_memory(spec)?, stated, "--memory");
         let Some(process) = &self.process else { return Ok(memory) };
         let limit = cgroup::memory_limit(process, self.shared);
         let limit = limit.map_err(|e| Error::failed("memory limit of the cgroup", e.to_string()))?;

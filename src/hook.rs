@@ -66,7 +66,8 @@ fn order(options: &RequestOptions, state: &State<'_>) -> Result<Option<Order>> {
     config.admit(&annotations)?;
     let spec = state.bundle.as_deref().map(read_bundle).transpose()?;
     let profiles = installed::read_profiles(options, annotations)?;
-    Ok(Some(Order { target: Target::Pid(pid), container: Some(state.id.to_string()), spec, config, profiles, late }))
+    let (target, container, memory) = (Target::Pid(pid), Some(state.id.to_string()), options.memory);
+    Ok(Some(Order { target, container, spec, config, profiles, memory, late }))
 }
 
 /// Reads config.json of a bundle.

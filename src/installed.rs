@@ -25,6 +25,8 @@ pub struct RequestOptions {
     pub config: Option<PathBuf>,
     /// `--profiles-dir DIR`.
     pub profiles_dir: Option<PathBuf>,
+    /// `--memory SIZE`, in bytes: a limit that the caller knows, such as that of a whole pod.
+    pub memory: Option<u64>,
 }
 
 impl RequestOptions {

@@ -28,6 +28,8 @@ pub struct Order {
     pub config: Config,
     /// What is asked.
     pub profiles: Vec<Profile>,
+    /// A memory limit in bytes that the caller knows.
+    pub memory: Option<u64>,
     /// The workload may be running already.
     pub late: bool,
 }
@@ -84,7 +86,7 @@ impl Session {
         let found = self.found.insert(Found::find(&order.target, spec)?);
         found.lock()?;
         let memory = match order.profiles.iter().any(Profile::needs_memory) {
-            true => Some(found.memory(spec)?),
+            true => Some(found.memory(spec, order.memory)?),
             false => None,
         };
         let request = merge(std::mem::take(&mut order.profiles), memory.as_ref(), page_size())?;

@@ -119,6 +119,9 @@ pub struct RequestArgs {
     /// Profiles instead of the installed ones
     #[arg(long, value_name = "DIR")]
     pub profiles_dir: Option<PathBuf>,
+    /// A memory limit for formulas, besides those that are found
+    #[arg(long, value_name = "SIZE", value_parser = crate::request::amount::parse_size)]
+    pub memory: Option<u64>,
 }
 
 impl From<RequestArgs> for RequestOptions {
@@ -128,6 +131,7 @@ impl From<RequestArgs> for RequestOptions {
             profile_files: args.profile_file,
             config: args.config,
             profiles_dir: args.profiles_dir,
+            memory: args.memory,
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::installed::RequestOptions;
 use crate::kernel::file::{FileError, drain, read_all, standard_input};
 use crate::kernel::{SysError, limits};
 use crate::oci::state::MAX_STATE;
+use crate::request::amount::parse_size;
 use clap::Parser as _;
 use cli::{Cli, Verb};
 use nix::errno::Errno;
@@ -79,6 +80,7 @@ fn hook_options(args: &[OsString]) -> Option<RequestOptions> {
             "--profile-file" => options.profile_files.push(value.into()),
             "--config" if options.config.is_none() => options.config = Some(value.into()),
             "--profiles-dir" if options.profiles_dir.is_none() => options.profiles_dir = Some(PathBuf::from(value)),
+            "--memory" if options.memory.is_none() => options.memory = Some(parse_size(value.to_str()?).ok()?),
             _ => return None,
         }
     }
@@ -156,18 +158,25 @@ mod tests {
     fn the_fast_path_takes_the_hooks_own_options_only() {
         assert_eq!(options(&[]), Some(RequestOptions::default()));
         assert_eq!(options(&["hook"]), Some(RequestOptions::default()));
-        let got =
-            options(&["--profile", "a", "--profile=b", "--profile-file", "/p", "--config=/c", "--profiles-dir", "/d"]);
+        let words = ["--profile", "a", "--profile=b", "--profile-file", "/p", "--config=/c", "--profiles-dir", "/d"];
+        let got = options(&[&words[..], &["--memory", "1GiB"]].concat());
         let expected = RequestOptions {
             profiles: vec!["a".into(), "b".into()],
             profile_files: vec!["/p".into()],
             config: Some("/c".into()),
             profiles_dir: Some("/d".into()),
+            memory: Some(1 << 30),
         };
         assert_eq!(got, Some(expected));
-        for other in
-            [&["plan"][..], &["--help"], &["hook", "-h"], &["--profile"], &["--config", "a", "--config", "b"], &["x"]]
-        {
+        for other in [
+            &["plan"][..],
+            &["--help"],
+            &["hook", "-h"],
+            &["--profile"],
+            &["--config", "a", "--config", "b"],
+            &["--memory", "x"],
+            &["x"],
+        ] {
             assert_eq!(options(other), None, "{other:?}");
         }
     }

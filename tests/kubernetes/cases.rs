@@ -82,7 +82,8 @@ async fn objects(node: &mut Node) -> Result<Outcome> {
     let cri = node.cri().await?;
     let sandbox = Pod::new("objects").profile("app").run(&cri).await?;
     for container in ["init", "producer", "consumer"] {
-        let seen = sandbox.first_view(&cri, container, "cat /proc/sysvipc/shm /proc/sysvipc/sem /proc/sysvipc/msg").await?;
+        let seen =
+            sandbox.first_view(&cri, container, "cat /proc/sysvipc/shm /proc/sysvipc/sem /proc/sysvipc/msg").await?;
         for (key, kind) in [("81", "segment"), ("82", "semaphore set"), ("83", "message queue")] {
             let row = seen.lines().find(|line| line.split_whitespace().next() == Some(key));
             let row = row.with_context(|| format!("{container}: no {kind} in {seen}"))?;
@@ -145,7 +146,10 @@ async fn refused(cri: &crate::cri::Cri, sandbox: &Sandbox) -> Result<String> {
 async fn warning(node: &mut Node) -> Result<Outcome> {
     setup(node).await?;
     policy(node, "on-error = \"warn\"")?;
-    node.profile("late", "[sysctl]\n\"kernel.msgmax\" = 65536\n[[shm]]\nkey = 1\nsize = \"1KiB\"\nif-exists = \"fail\"")?;
+    node.profile(
+        "late",
+        "[sysctl]\n\"kernel.msgmax\" = 65536\n[[shm]]\nkey = 1\nsize = \"1KiB\"\nif-exists = \"fail\"",
+    )?;
     let cri = node.cri().await?;
     let sandbox = Pod::new("warning").profile("late").run(&cri).await?;
     same(&sandbox.first_view(&cri, "app", "cat /proc/sys/kernel/msgmax").await?, "8192\n")?;

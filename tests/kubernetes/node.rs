@@ -236,10 +236,8 @@ fn same_root(pid: i32, root: &Path) -> bool {
 
 /// The root of a Debian suite with containerd, made once and kept under the target directory.
 fn root(suite: &str) -> Result<PathBuf> {
-    let place = std::env::var_os("KUBERNETES_ROOTS").map_or_else(
-        || Path::new(env!("CARGO_TARGET_TMPDIR")).join("kubernetes"),
-        PathBuf::from,
-    );
+    let place = std::env::var_os("KUBERNETES_ROOTS")
+        .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("kubernetes"), PathBuf::from);
     let root = place.join(suite);
     if root.join("usr/bin/containerd").exists() {
         return Ok(root);

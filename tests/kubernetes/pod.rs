@@ -96,8 +96,7 @@ impl Sandbox {
             namespace_options: Some(self.pod.options.clone()).into(),
             ..LinuxContainerSecurityContext::default()
         };
-        let linux =
-            LinuxContainerConfig { security_context: Some(context).into(), ..LinuxContainerConfig::default() };
+        let linux = LinuxContainerConfig { security_context: Some(context).into(), ..LinuxContainerConfig::default() };
         let attempt = NUMBER.fetch_add(1, Relaxed);
         let metadata = ContainerMetadata { name: name.into(), attempt, ..ContainerMetadata::default() };
         let config = ContainerConfig {
@@ -135,8 +134,7 @@ impl Sandbox {
 
     /// Its pause process.
     pub(crate) async fn pid(&self, cri: &Cri) -> Result<u32> {
-        let request =
-            SandboxRequest { pod_sandbox_id: self.id.clone(), verbose: true, ..SandboxRequest::default() };
+        let request = SandboxRequest { pod_sandbox_id: self.id.clone(), verbose: true, ..SandboxRequest::default() };
         let status: PodSandboxStatusResponse = cri.call("PodSandboxStatus", &request).await?;
         let info: serde_json::Value = serde_json::from_str(status.info.get("info").context("info")?)?;
         Ok(u32::try_from(info["pid"].as_u64().context("pid")?)?)
