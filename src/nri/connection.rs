@@ -50,30 +50,45 @@ pub(crate) fn inherited() -> anyhow::Result<Option<Inherited>> {
 }
 
 /// Serves until a signal, or until the runtime that started us closes the socket.
-pub(crate) async fn run(options: Options, inherited: Option<Inherited>) -> anyhow::Result<()> {
+///
+/// A plugin that is not `fit` serves but never becomes ready.
+pub(crate) async fn run(options: Options, inherited: Option<Inherited>, fit: bool) -> anyhow::Result<()> {
     let plugin = Arc::new(Plugin::new(runner(&options)?));
-    let ready = Arc::new(Mutex::new(Ready::new(options.ready_file.clone())));
+    let ready = fit.then(|| Ready::new(options.ready_file.clone()));
+    let ready = Arc::new(Mutex::new(ready));
     if let Some(address) = options.metrics {
         tokio::spawn(metrics::serve(address, plugin.clone()));
     }
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let serve = serve(&options, inherited, &plugin, &ready);
     let end = tokio::select! {
-        end = serve => end,
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
+        end = serve(&options, inherited, &plugin, &ready) => end,
+        end = told_to_stop() => end,
     };
-    ready.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    unready(&ready);
     plugin.drain().await;
     log::info("ended", &[]);
     end
 }
 
+/// Until SIGTERM or SIGINT.
+pub(crate) async fn told_to_stop() -> anyhow::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
+}
+
+/// The readiness file, if this plugin may ever be ready.
+type Readiness = Arc<Mutex<Option<Ready>>>;
+
+fn unready(ready: &Readiness) {
+    if let Some(ready) = &mut *ready.lock().unwrap_or_else(PoisonError::into_inner) {
+        ready.clear();
+    }
+}
+
 fn runner(options: &Options) -> anyhow::Result<Runner> {
-    let hook = match &options.hook {
-        Some(hook) => hook.clone(),
-        None => std::env::current_exe().context("/proc/self/exe")?.with_file_name("oci-ipc-hook"),
-    };
+    let hook = options.hook().context("/proc/self/exe")?;
     let pairs: [(&str, &Option<PathBuf>); 2] =
         [("--config", &options.config), ("--profiles-dir", &options.profiles_dir)];
     let given = pairs.into_iter().filter_map(|(name, value)| Some([name.into(), value.as_ref()?.into()]));
@@ -84,7 +99,7 @@ async fn serve(
     options: &Options,
     inherited: Option<Inherited>,
     plugin: &Arc<Plugin>,
-    ready: &Arc<Mutex<Ready>>,
+    ready: &Readiness,
 ) -> anyhow::Result<()> {
     if let Some(given) = inherited {
         given.stream.set_nonblocking(true)?;
@@ -116,7 +131,7 @@ async fn session(
     name: &str,
     index: &str,
     plugin: &Arc<Plugin>,
-    ready: &Arc<Mutex<Ready>>,
+    ready: &Readiness,
 ) -> anyhow::Result<()> {
     let runtime = stream.peer_cred()?.pid().unwrap_or(0);
     let streams = mux::open(stream);
@@ -130,7 +145,7 @@ async fn session(
         Err(error) => Err(error),
     };
     plugin.metrics.connected.store(false, Relaxed);
-    ready.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    unready(ready);
     end
 }
 
@@ -161,7 +176,7 @@ const METHODS: [&str; 8] = [
     "CreateContainer",
 ];
 
-fn service(plugin: &Arc<Plugin>, ready: &Arc<Mutex<Ready>>, runtime: i32) -> HashMap<String, Service> {
+fn service(plugin: &Arc<Plugin>, ready: &Readiness, runtime: i32) -> HashMap<String, Service> {
     let methods = METHODS.into_iter().map(|name| {
         let method = Method { name, plugin: plugin.clone(), ready: ready.clone(), runtime };
         (name.to_owned(), Box::new(method) as Box<dyn MethodHandler + Send + Sync>)
@@ -173,7 +188,7 @@ fn service(plugin: &Arc<Plugin>, ready: &Arc<Mutex<Ready>>, runtime: i32) -> Has
 struct Method {
     name: &'static str,
     plugin: Arc<Plugin>,
-    ready: Arc<Mutex<Ready>>,
+    ready: Readiness,
     runtime: i32,
 }
 
@@ -187,7 +202,9 @@ impl Method {
                 if last {
                     plugin.metrics.registrations.fetch_add(1, Relaxed);
                     plugin.metrics.connected.store(true, Relaxed);
-                    self.ready.lock().unwrap_or_else(PoisonError::into_inner).set();
+                    if let Some(ready) = &mut *self.ready.lock().unwrap_or_else(PoisonError::into_inner) {
+                        ready.set();
+                    }
                 }
                 Ok(answer)
             }

@@ -24,15 +24,18 @@ mod plugin;
 mod pods;
 mod ready;
 mod runner;
+mod settings;
 
 use clap::Parser;
 use options::{Options, Verb};
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let done = match options.verb {
+    let done = match &options.verb {
         Some(Verb::Ready) => ready::check(&options.ready_file),
+        Some(Verb::Install { host }) => install(&options, host),
         None => serve(options),
     };
     match done {
@@ -44,9 +47,39 @@ fn main() -> ExitCode {
     }
 }
 
+/// Installs, then holds the readiness file until told to stop: a DaemonSet's container does not end.
+fn install(options: &Options, host: &Path) -> anyhow::Result<()> {
+    let hook = options.hook()?;
+    if let Some(from) = &options.settings {
+        let files = settings::copy(from, host)?;
+        settings::check(&hook, &files)?;
+    }
+    settings::install_hook(&hook, host)?;
+    log::info("installed", &[("host", &host.display().to_string())]);
+    let mut ready = ready::Ready::new(options.ready_file.clone());
+    ready.set();
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(connection::told_to_stop())
+}
+
 /// Takes the host's view while there is one thread, then serves until told to stop.
 fn serve(options: Options) -> anyhow::Result<()> {
     let inherited = connection::inherited()?;
+    let fit = settings(&options)?;
     node::take_the_hosts_view();
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(connection::run(options, inherited))
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(connection::run(options, inherited, fit))
+}
+
+/// Whether the settings are good. With bad ones the plugin still serves, so that annotated pods fail and say why, but it
+/// is not ready: a rollout stops at its first node.
+fn settings(options: &Options) -> anyhow::Result<bool> {
+    let Some(from) = &options.settings else { return Ok(true) };
+    let files = settings::copy(from, Path::new("/"))?;
+    let checked = settings::check(&options.hook()?, &files);
+    if let Err(error) = &checked {
+        log::error("not ready", &[("error", &format!("{error:#}"))]);
+    }
+    Ok(checked.is_ok())
 }

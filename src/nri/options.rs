@@ -31,6 +31,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR")]
     pub(crate) profiles_dir: Option<PathBuf>,
 
+    /// A mounted ConfigMap: `config.toml` is the policy, every other `NAME.toml` a profile. Copied to
+    /// /etc/oci-ipc-hook, where the hook looks.
+    #[arg(long, value_name = "DIR", global = true)]
+    pub(crate) settings: Option<PathBuf>,
+
     /// Exists, and is locked, while the plugin is registered.
     #[arg(long, value_name = "FILE", default_value = "/run/oci-ipc-hook/nri.ready", global = true)]
     pub(crate) ready_file: PathBuf,
@@ -43,10 +48,26 @@ pub(crate) struct Options {
     pub(crate) verb: Option<Verb>,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+impl Options {
+    /// The hook's path.
+    pub(crate) fn hook(&self) -> std::io::Result<PathBuf> {
+        match &self.hook {
+            Some(hook) => Ok(hook.clone()),
+            None => Ok(std::env::current_exe()?.with_file_name("oci-ipc-hook")),
+        }
+    }
+}
+
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Exit 0 if a plugin is registered at this moment, 1 if not: for a readiness probe.
     Ready,
+    /// For CRI-O: put the hook, its hooks.d file and the settings onto the host, then wait for the end.
+    Install {
+        /// The host's root, as it is mounted here.
+        #[arg(long, value_name = "DIR", default_value = "/host")]
+        host: PathBuf,
+    },
 }
 
 fn index(text: &str) -> Result<String, String> {
