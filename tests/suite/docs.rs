@@ -1,6 +1,6 @@
 //! What is written for people and for other programs: hooks.d files, manual pages, the TOML in the texts.
 
-use crate::support::{Dir, run};
+use crate::support::{Dir, run, skip, which};
 use oci_ipc_hook::ipc::Sysctl;
 use oci_ipc_hook::policy::Config;
 use std::path::{Path, PathBuf};
@@ -69,9 +69,8 @@ fn the_pattern_matches_our_annotations_only() {
 fn manual_pages_have_no_warnings() {
     let pages = files("docs/man", "5");
     assert!(pages.len() >= 2);
-    if Command::new("man").arg("--version").output().is_err() {
-        println!("skipped: man is not installed");
-        return;
+    if which("man").is_none() {
+        return skip("man is not installed");
     }
     for page in pages.iter().chain(&files("docs/man", "8")) {
         for width in ["80", "120"] {
