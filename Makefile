@@ -60,5 +60,10 @@ install: build ## binary, hooks.d file, profiles, manual below DESTDIR and PREFI
 	install -d -m 0755 $(docdir)
 	install -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE $(docdir)/
 
+package: ## a .deb with what make install puts where; its path is the last line
+	rm -rf target/package && $(MAKE) install DESTDIR=$(CURDIR)/target/package PREFIX=/usr
+	@tools/cargo-tool cargo-deb 3.8.0
+	@mkdir -p target/debian && PATH="$(CURDIR)/target/tools/bin:$$PATH" $(CARGO) deb --no-build --no-strip --output target/debian/
+
 clean:
 	$(CARGO) clean
