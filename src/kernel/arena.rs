@@ -153,9 +153,12 @@ fn map(size: usize) -> Option<usize> {
     (address != libc::MAP_FAILED).then_some(address as usize)
 }
 
+// Never inlined: link-time optimisation would copy the whole allocator to every place that allocates.
+//
 // SAFETY: blocks do not overlap: within a region the cursor only moves over space that no live block holds, and large
 // blocks are mappings of their own. Which of both a block is follows from its size, which callers must give back unchanged.
 unsafe impl GlobalAlloc for Arena {
+    #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if layout.align() > MAX_ALIGN {
             return null_mut();
@@ -168,6 +171,7 @@ unsafe impl GlobalAlloc for Arena {
         address.unwrap_or(0) as *mut u8
     }
 
+    #[inline(never)]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         if layout.align() > MAX_ALIGN {
             return null_mut();
@@ -186,6 +190,7 @@ unsafe impl GlobalAlloc for Arena {
         }
     }
 
+    #[inline(never)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         if is_large(layout.size()) {
             // SAFETY: the block is a mapping of its own, of that many pages. A failure leaves it mapped, no more.
@@ -195,6 +200,7 @@ unsafe impl GlobalAlloc for Arena {
         }
     }
 
+    #[inline(never)]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         match (is_large(layout.size()), is_large(new_size)) {
             (true, true) => {
