@@ -54,7 +54,7 @@ pub(crate) fn inherited() -> anyhow::Result<Option<Inherited>> {
 /// A plugin that is not `fit` serves but never becomes ready.
 pub(crate) async fn run(options: Options, inherited: Option<Inherited>, fit: bool) -> anyhow::Result<()> {
     let plugin = Arc::new(Plugin::new(runner(&options)?));
-    let ready = fit.then(|| Ready::new(options.ready_file.clone()));
+    let ready = fit.then(|| Ready::new(options.ready_file()));
     let ready = Arc::new(Mutex::new(ready));
     if let Some(address) = options.metrics {
         tokio::spawn(metrics::serve(address, plugin.clone()));

@@ -34,7 +34,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let options = Options::parse();
     let done = match &options.verb {
-        Some(Verb::Ready) => ready::check(&options.ready_file),
+        Some(Verb::Ready) => ready::check(&options.ready_file()),
         Some(Verb::Install { host }) => install(&options, host),
         None => serve(options),
     };
@@ -56,7 +56,7 @@ fn install(options: &Options, host: &Path) -> anyhow::Result<()> {
     }
     settings::install_hook(&hook, host)?;
     log::info("installed", &[("host", &host.display().to_string())]);
-    let mut ready = ready::Ready::new(options.ready_file.clone());
+    let mut ready = ready::Ready::new(options.ready_file());
     ready.set();
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(connection::told_to_stop())
 }

@@ -36,9 +36,10 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR", global = true)]
     pub(crate) settings: Option<PathBuf>,
 
-    /// Exists, and is locked, while the plugin is registered.
-    #[arg(long, value_name = "FILE", default_value = "/run/oci-ipc-hook/nri.ready", global = true)]
-    pub(crate) ready_file: PathBuf,
+    /// Exists, and is locked, while the plugin is registered. Default: what the environment's READY_FILE says (probes
+    /// of Kubernetes cannot name a pod), else /run/oci-ipc-hook/nri/plugin.
+    #[arg(long, value_name = "FILE", global = true)]
+    ready_file: Option<PathBuf>,
 
     /// Serve counters and latencies as Prometheus text; a loopback address.
     #[arg(long, value_name = "ADDR:PORT", value_parser = loopback)]
@@ -49,6 +50,12 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// The readiness file.
+    pub(crate) fn ready_file(&self) -> PathBuf {
+        let stated = self.ready_file.clone().or_else(|| std::env::var_os("READY_FILE").map(PathBuf::from));
+        stated.unwrap_or_else(|| PathBuf::from("/run/oci-ipc-hook/nri/plugin"))
+    }
+
     /// The hook's path.
     pub(crate) fn hook(&self) -> std::io::Result<PathBuf> {
         match &self.hook {

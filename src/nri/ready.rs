@@ -3,9 +3,12 @@
 use crate::log;
 use anyhow::{Context as _, bail};
 use std::fs::{File, TryLockError, create_dir_all, remove_file, rename};
-use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+
+/// How every readiness file begins, so that no other file is ever taken for one.
+const MARK: &str = "oci-ipc-nri ";
 
 /// One plugin's word that it is registered.
 pub(crate) struct Ready {
@@ -33,8 +36,9 @@ impl Ready {
         let fresh = self.path.with_extension(format!("{}", std::process::id()));
         let mut file = File::create(&fresh).with_context(|| fresh.display().to_string())?;
         file.try_lock().with_context(|| format!("lock {}", fresh.display()))?;
-        writeln!(file, "{}", std::process::id())?;
+        write!(file, "{MARK}{}\n", std::process::id())?;
         rename(&fresh, &self.path).with_context(|| self.path.display().to_string())?;
+        sweep(parent, &self.path);
         Ok(file)
     }
 
@@ -52,6 +56,21 @@ impl Ready {
 impl Drop for Ready {
     fn drop(&mut self) {
         self.clear();
+    }
+}
+
+/// Removes files of plugins that were killed: nobody holds them. Half-made ones have an extension and are left alone.
+fn sweep(dir: &Path, own: &Path) {
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    for path in files.filter(|path| path != own && path.extension().is_none()) {
+        let Ok(mut file) = File::options().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(&path)
+        else {
+            continue;
+        };
+        let mut start = [0; MARK.len()];
+        if file.read_exact(&mut start).is_ok() && start == MARK.as_bytes() && file.try_lock().is_ok() {
+            let _ = remove_file(&path);
+        }
     }
 }
 
@@ -91,6 +110,21 @@ mod tests {
         create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, "1\n").unwrap();
         assert!(check(&path).unwrap_err().to_string().contains("nobody holds"));
+    }
+
+    #[test]
+    fn files_of_killed_plugins_are_swept_and_living_ones_stay() {
+        let path = path("sweep");
+        let (dead, other) = (path.with_file_name("dead"), path.with_file_name("other"));
+        create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&dead, format!("{MARK}1\n")).unwrap();
+        let stranger = path.with_file_name("stranger");
+        std::fs::write(&stranger, "not ours").unwrap();
+        let (mut first, mut second) = (Ready::new(other.clone()), Ready::new(path.clone()));
+        first.set();
+        second.set();
+        assert!(!dead.exists() && stranger.exists());
+        assert!(check(&other).is_ok() && check(&path).is_ok());
     }
 
     #[test]

@@ -260,7 +260,9 @@ impl Bench {
 
 /// Until the file is there.
 async fn exists(path: &Path) {
+    let begun = std::time::Instant::now();
     while !path.exists() {
+        assert!(begun.elapsed() < PATIENCE, "{} does not come", path.display());
         tokio::task::yield_now().await;
     }
 }
