@@ -15,6 +15,7 @@ pub mod apply;
 pub mod commands;
 pub mod containers;
 pub mod doc;
+pub mod doctor;
 pub mod enter;
 pub mod error;
 pub mod finding;

@@ -8,8 +8,10 @@ use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, se
 use std::fmt::Write as _;
 use std::os::fd::AsRawFd;
 
-const JOURNAL: &str = "/run/systemd/journal/socket";
-const SYSLOG: &str = "/dev/log";
+/// journald's socket for its native protocol.
+pub const JOURNAL: &str = "/run/systemd/journal/socket";
+/// The socket of a syslog daemon.
+pub const SYSLOG: &str = "/dev/log";
 /// Most changes that are listed one by one; the record holds all.
 const MAX_CHANGES: usize = 100;
 

@@ -68,6 +68,15 @@ Examples:
   oci-ipc-hook check                                everything that is installed
   oci-ipc-hook check mine.toml 50-ipc.json")]
     Check(CheckArgs),
+    /// Find out whether containers here would be prepared, and why not
+    #[command(after_help = "\
+Examples:
+  oci-ipc-hook doctor                                             kernel, privileges, installation, engines, namespaces
+  oci-ipc-hook doctor --annotation io.oci-ipc-hook.profile=db2    would such a container be prepared?
+  oci-ipc-hook doctor --bundle /run/bundle
+
+Exit status: 0 all is well (warnings aside), 1 a problem, 4 something cannot be told from here.")]
+    Doctor(DoctorArgs),
     /// List profiles, or show one with its numbers
     #[command(after_help = "\
 Examples:
@@ -242,6 +251,23 @@ pub struct InspectArgs {
 pub struct CheckArgs {
     /// Policy, profiles (.toml) and hooks.d files (.json); default: everything installed
     pub files: Vec<PathBuf>,
+}
+
+/// Options of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArgs {
+    /// OCI state of a container: would it be prepared?
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Bundle of a container: would it be prepared?
+    #[arg(long, value_name = "DIR")]
+    pub bundle: Option<PathBuf>,
+    /// Annotation of a container: would it be prepared? May stand several times
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub annotation: Vec<String>,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Options of `profiles`.

@@ -71,7 +71,7 @@ fn everything(args: &InspectArgs) -> Result<Vec<u8>> {
                 shown.map(|(shown, g)| shown.unwrap_or_else(|_| prometheus::refused(g.id.ino).into_bytes())).collect();
             out = prometheus::document(&String::from_utf8_lossy(&pieces.concat())).into_bytes();
         }
-        Format::Summary => {
+        Format::Summary | Format::Advice => {
             let (mut table, mut notes) = (table::Table::new(&table::SUMMARY), String::new());
             for (shown, group) in shown {
                 match shown.as_deref().map(all::cells) {

@@ -4,6 +4,7 @@ mod apply;
 mod check;
 pub mod cli;
 mod demo;
+mod doctor;
 mod inject;
 mod inspect;
 mod output;
@@ -56,6 +57,7 @@ fn verb(verb: Verb) -> Exit {
         Verb::Inject(args) => inject::run(&args),
         Verb::Wrap(args) => wrap::run(&args),
         Verb::PrintConfig(args) => print_config::run(&args),
+        Verb::Doctor(args) => doctor::run(&args),
         Verb::Demo(args) => demo::run(&args),
     };
     result.unwrap_or_else(|error| hook::fail(None, &error))

@@ -1,7 +1,7 @@
 //! All IPC namespaces of the machine, as lsns(8) lists them: those of visible processes, and those that are kept by a file.
 
 use super::look::{Found, With};
-use super::{View, json, prometheus, table};
+use super::{View, advice, json, prometheus, table};
 use crate::containers::Container;
 use crate::error::{Error, Result};
 use crate::ipc::NamespaceId;
@@ -29,6 +29,8 @@ pub enum Format {
     Json,
     /// Samples.
     Prometheus,
+    /// Findings about limits that run out, as JSON.
+    Advice,
 }
 
 /// All namespaces, the host's first, then by inode.
@@ -98,6 +100,7 @@ fn render(view: &View, format: Format) -> Vec<u8> {
         Format::Summary => table::summary(view).join(CELL).into_bytes(),
         Format::Json => json::namespace(view),
         Format::Prometheus => prometheus::samples(view).into_bytes(),
+        Format::Advice => serde_json::to_vec(&advice::findings(view)).unwrap_or_default(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a namespace holds, for people and for programs: looked at by [`look`], or all of them by [`all`], and shown as
 //! [`table`], [`json`], [`prometheus`] or [`profile`].
 
+pub mod advice;
 pub mod all;
 pub mod json;
 pub mod look;

@@ -28,6 +28,9 @@ pub fn write(out: &mut impl Write, view: &View) -> io::Result<()> {
             table.write(out)?;
         }
     }
+    for advice in super::advice::advice(view) {
+        writeln!(out, "\n{}, {}\n  -> {}", advice.found, advice.effect, advice.cure)?;
+    }
     if let Some(error) = &view.listing.mqueue_error {
         writeln!(out, "\nPOSIX queues cannot be listed here: {error}")?;
     }

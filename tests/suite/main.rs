@@ -4,8 +4,10 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, unreachable_pub)]
 
 mod docs;
+mod doctor;
 mod golden;
 mod hostile;
+mod inspect;
 mod namespace;
 mod presets;
 mod readme;

@@ -32,6 +32,16 @@ impl Container {
         Container::start(command)
     }
 
+    /// A fresh namespace that belongs to a user namespace whose ids 0 to 65535 are `outside` and those that follow. As root.
+    pub fn mapped(outside: u32) -> Container {
+        let container = Container::with(&["--user"]);
+        for file in ["uid_map", "gid_map"] {
+            let path = format!("/proc/{}/{file}", container.pid());
+            std::fs::write(path, format!("0 {outside} 65536")).expect("an id map");
+        }
+        container
+    }
+
     fn start(mut command: Command) -> Container {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("unshare(1)");
         let mut line = String::new();

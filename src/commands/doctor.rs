@@ -1,0 +1,19 @@
+//! `doctor`: whether containers on this machine would be prepared, and why not.
+
+use super::cli::DoctorArgs;
+use super::output::print;
+use crate::doctor::{Question, examine};
+use crate::error::{Exit, Result};
+use std::path::Path;
+
+pub(super) fn run(args: &DoctorArgs) -> Result<Exit> {
+    let asked = args.state.is_some() || args.bundle.is_some() || !args.annotation.is_empty();
+    let question =
+        asked.then(|| Question::new(args.state.as_deref(), args.bundle.as_deref(), &args.annotation)).transpose()?;
+    let diagnosis = examine(Path::new("/"), question.as_ref());
+    match args.json {
+        true => print(&(serde_json::to_string_pretty(&diagnosis).unwrap_or_default() + "\n"))?,
+        false => print(&diagnosis.text())?,
+    }
+    Ok(diagnosis.exit())
+}
