@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::ipc::{IdMaps, NamespaceId, Owner};
 use crate::kernel::SysError;
+use crate::kernel::cgroup::MemoryGroup;
 use crate::kernel::identity::{CapSet, Capabilities, effective_ids};
 use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, Process};
 use crate::kernel::{cgroup, limits};
@@ -107,6 +108,20 @@ impl Found {
         let limit = cgroup::memory_limit(process, self.shared);
         let limit = limit.map_err(|e| Error::failed("memory limit of the cgroup", e.to_string()))?;
         Ok(smaller(memory, limit, "the memory limit of its cgroup"))
+    }
+
+    /// The control group that pays for the memory of the container's process; `None` = not known.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub fn memory_group(&self) -> Result<Option<MemoryGroup>> {
+        let Some(process) = &self.process else { return Ok(None) };
+        MemoryGroup::of(process).map_err(|e| Error::failed("control group of the container", e.to_string()))
+    }
+
+    /// True when nothing is joined: we are in the container, and so is our control group.
+    pub fn is_own(&self) -> bool {
+        self.own
     }
 
     /// Owner of objects that name none, in the container's ids.

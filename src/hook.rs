@@ -1,5 +1,6 @@
 //! The hook: state on stdin → request → plan → apply → log.
 
+use crate::apply::Ending;
 use crate::enter::Target;
 use crate::error::{Error, Exit, Result};
 use crate::installed::{self, RequestOptions};
@@ -25,7 +26,7 @@ pub fn run(options: &RequestOptions, stdin: &[u8]) -> Exit {
         Err(error) => {
             let event = Event { outcome: "refused", error: Some(&error), ..event(&state, start) };
             event.send();
-            return fail(Some(&state.id), &error);
+            return settle(&state, &error, on_early_error(options));
         }
     };
     let result = session.ready().and_then(|mut ready| ready.apply().map(|outcome| (ready, outcome)));
@@ -45,15 +46,33 @@ pub fn run(options: &RequestOptions, stdin: &[u8]) -> Exit {
     };
     match error {
         None => Exit::Done,
-        Some(error) => match (fail(Some(&state.id), &error), session.config().on_error.value) {
-            (_, OnError::Warn) => Exit::Done,
-            (exit, OnError::Fail) => exit,
-        },
+        // A namespace that could not be put back is no place to start in.
+        Some(error) if result.is_ok_and(|(_, outcome)| outcome.ending == Ending::Partial) => {
+            fail(Some(&state.id), &error)
+        }
+        Some(error) => settle(&state, &error, session.config().on_error.value),
+    }
+}
+
+/// Prints the error; what it means for the container is the administrator's choice.
+fn settle(state: &State<'_>, error: &Error, on_error: OnError) -> Exit {
+    match (fail(Some(&state.id), error), on_error) {
+        (_, OnError::Warn) => Exit::Done,
+        (exit, OnError::Fail) => exit,
+    }
+}
+
+/// `on-error` for what failed before the policy was needed; a policy that cannot be read allows nothing.
+fn on_early_error(options: &RequestOptions) -> OnError {
+    match options.must_be_absolute().and_then(|()| installed::read_config(options)) {
+        Ok(config) => config.on_error.value,
+        Err(_) => OnError::Fail,
     }
 }
 
 /// What the state asks for; `None` when it asks for nothing.
 fn order(options: &RequestOptions, state: &State<'_>) -> Result<Option<Order>> {
+    options.must_be_absolute()?;
     let annotations = Annotations::parse(&state.annotations)?;
     if annotations.is_empty() && !options.asks() {
         return Ok(None);

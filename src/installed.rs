@@ -6,8 +6,9 @@ use crate::kernel::limits::page_size;
 use crate::policy::{Config, config};
 use crate::request::annotation::{Annotations, ProfileName};
 use crate::request::profile::{MAX_PROFILE, administrators};
-use crate::request::{By, Profile};
+use crate::request::{Authority, By, Profile};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// The administrator's policy.
 pub const CONFIG_FILE: &str = "/etc/oci-ipc-hook/config.toml";
@@ -33,6 +34,23 @@ impl RequestOptions {
     /// True when the options themselves ask for something.
     pub fn asks(&self) -> bool {
         !self.profiles.is_empty() || !self.profile_files.is_empty()
+    }
+
+    /// Refuses relative paths: a runtime calls the hook in a directory that is the container's.
+    ///
+    /// # Errors
+    /// Names the option.
+    pub fn must_be_absolute(&self) -> Result<()> {
+        let files = self.profile_files.iter().map(|path| ("--profile-file", path));
+        let rest = [("--config", &self.config), ("--profiles-dir", &self.profiles_dir)];
+        let rest = rest.into_iter().filter_map(|(option, path)| Some((option, path.as_ref()?)));
+        match files.chain(rest).find(|(_, path)| !path.is_absolute()) {
+            None => Ok(()),
+            Some((option, path)) => Err(Error::bad_input(option, "the hook does not use its working directory")
+                .wanted("an absolute path")
+                .found(path.display())
+                .remedy("write the path from the root")),
+        }
     }
 }
 
@@ -69,10 +87,10 @@ pub fn read_profiles(options: &RequestOptions, annotations: Annotations) -> Resu
         let name: ProfileName = name
             .parse()
             .map_err(|why: crate::ipc::ValueError| Error::bad_input("--profile", why.to_string()).found(name))?;
-        profiles.push(named(options, &name)?);
+        profiles.push(named(options, &name, Authority::Administrator)?);
     }
     for name in &annotations.profiles {
-        profiles.push(named(options, name)?);
+        profiles.push(named(options, name, Authority::Named)?);
     }
     if annotations.has_inline() {
         profiles.push(annotations.inline);
@@ -80,12 +98,12 @@ pub fn read_profiles(options: &RequestOptions, annotations: Annotations) -> Resu
     Ok(profiles)
 }
 
-/// Reads a profile by name.
+/// Reads a profile that is asked for by name, on whose word.
 ///
 /// # Errors
 /// As [`read_profiles`].
-pub fn named(options: &RequestOptions, name: &ProfileName) -> Result<Profile> {
-    let by = administrators(&format!("profile:{name}"));
+pub fn named(options: &RequestOptions, name: &ProfileName, authority: Authority) -> Result<Profile> {
+    let by = By::new(Rc::from(format!("profile:{name}")), 0, authority);
     let file = format!("{name}.toml");
     for dir in directories(options) {
         if let Some(profile) = in_directory(&dir, &file, &by, options.profiles_dir.is_none())? {

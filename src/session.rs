@@ -4,11 +4,13 @@ use crate::apply::{Outcome, apply};
 use crate::enter::{Found, Target};
 use crate::error::{Error, Result};
 use crate::ipc::{IdMaps, Kind, Snapshot, Sysctl};
-use crate::kernel::identity::{CapSet, Capabilities};
+use crate::kernel::cgroup::{self, MemoryGroup};
+use crate::kernel::identity::{CapSet, Capabilities, is_rootless};
 use crate::kernel::limits::{QueueLimit, page_size};
 use crate::kernel::namespace::Joined;
 use crate::kernel::{Ipc, SysError};
 use crate::oci::Spec;
+use crate::plan::charge::{self, Room};
 use crate::plan::{self, Action, Change, Facts, Needs, Plan};
 use crate::policy::Config;
 use crate::report::Subject;
@@ -49,6 +51,8 @@ pub struct Ready {
     /// Memory that formulas were computed from, when one was used.
     pub memory: Option<Memory>,
     joined: Joined,
+    /// The control group that pays for the objects, when it is not the hook's own.
+    payer: Option<MemoryGroup>,
 }
 
 impl Session {
@@ -108,7 +112,8 @@ impl Session {
             plan.warnings
                 .push("the workload may have started already: use the createRuntime stage, not poststart".to_owned());
         }
-        Ok(Ready { plan, memory, joined })
+        let payer = payer(found, &mut plan, &order.config)?;
+        Ok(Ready { plan, memory, joined, payer })
     }
 }
 
@@ -119,9 +124,25 @@ impl Ready {
     /// Rights that the plan does not need could not be given up: nothing was changed.
     pub fn apply(&mut self) -> Result<Outcome> {
         if !self.plan.is_noop() {
+            self.charge_container()?;
             give_up_rights(&self.plan)?;
         }
         Ok(apply(&self.plan, &mut self.joined))
+    }
+
+    /// Lets the container's control group pay for what is created from here on, and die before its own processes.
+    fn charge_container(&mut self) -> Result<()> {
+        let Some(payer) = &self.payer else { return Ok(()) };
+        self.joined.resume_identity().map_err(|e| Error::failed("own identity", e.to_string()))?;
+        match cgroup::die_first().and_then(|()| payer.join()) {
+            Ok(()) => Ok(()),
+            // The user's own groups bound him; the host's root is not what pays.
+            Err(e) if is_rootless() => {
+                self.plan.warnings.push(format!("kernel memory is not charged to {}: {e}", payer.path().display()));
+                Ok(())
+            }
+            Err(e) => Err(charge_error(payer, &e)),
+        }
     }
 
     /// The container's ids in ours.
@@ -187,6 +208,48 @@ fn queue_limit(request: &Request) -> Result<Option<u64>> {
         Err(e) if e.errno == Errno::EPERM => Ok(Some(limit.soft)),
         Err(e) => Err(failed(e)),
     }
+}
+
+/// Who pays for the kernel memory of the plan, if that is not the hook's own control group, and whether it can.
+///
+/// # Errors
+/// Its memory limit does not leave the room.
+fn payer(found: &Found, plan: &mut Plan, policy: &Config) -> Result<Option<MemoryGroup>> {
+    let bytes = charge::kernel_memory(plan);
+    if !charge::is_due(bytes, policy) {
+        return Ok(None);
+    }
+    let Some(group) = found.memory_group()? else {
+        if !found.is_own() {
+            plan.warnings.push(format!(
+                "{bytes} bytes of kernel memory are charged to the hook's own control group: that of the container is not known"
+            ));
+        }
+        return Ok(None);
+    };
+    let left = group.left().map_err(|e| Error::failed(group.path().to_string_lossy(), e.to_string()))?;
+    if let Some(left) = left {
+        let group = left.group.to_string_lossy().into_owned();
+        charge::fits(bytes, &Room { free: left.free, limit: left.limit, group })?;
+    }
+    Ok(Some(group))
+}
+
+fn charge_error(payer: &MemoryGroup, error: &SysError) -> Error {
+    let why = match error.errno {
+        Errno::EBUSY => {
+            "it has child groups with controllers of their own, and the unified hierarchy lets no process in beside them"
+        }
+        Errno::EACCES | Errno::EPERM => "it may not be written to",
+        Errno::EROFS => "cgroupfs is mounted read-only where the hook runs",
+        _ => "the kernel refuses",
+    };
+    Error::failed(
+        payer.path().to_string_lossy(),
+        format!("the hook cannot enter the container's control group: {why} ({error})"),
+    )
+    .wanted("the kernel memory of the objects charged to the container")
+    .remedy("raise charge.container-cgroup-above to let the hook's own group pay, or ask for fewer or smaller objects")
 }
 
 /// Of the rights that were needed on the way in, keeps those that the plan needs.

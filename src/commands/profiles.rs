@@ -11,7 +11,7 @@ use crate::plan::render::spec_text;
 use crate::report::Integer;
 use crate::request::amount::parse_size;
 use crate::request::annotation::ProfileName;
-use crate::request::{Memory, ObjectWish, Profile, Target, merge};
+use crate::request::{Authority, Memory, ObjectWish, Profile, Target, merge};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -66,7 +66,7 @@ fn entry(options: &RequestOptions, name: String, file: PathBuf) -> Entry {
     let profile = name
         .parse::<ProfileName>()
         .map_err(|why| Error::bad_input(format!("{name}.toml"), why.to_string()))
-        .and_then(|name| installed::named(options, &name));
+        .and_then(|name| installed::named(options, &name, Authority::Administrator));
     match profile {
         Ok(profile) => Entry { name, file, description: profile.description, source: profile.source, error: None },
         Err(error) => Entry { name, file, description: None, source: None, error: Some(error.to_string()) },
@@ -77,7 +77,7 @@ fn show(options: &RequestOptions, name: &str, memory: Option<&str>, json: bool) 
     let name: ProfileName = name.parse().map_err(|why: crate::ipc::ValueError| {
         Error::bad_input("profiles show", why.to_string()).found(format!("\"{name}\""))
     })?;
-    let profile = installed::named(options, &name)?;
+    let profile = installed::named(options, &name, Authority::Administrator)?;
     let memory = stated_memory(memory)?;
     let request = merge(vec![profile.clone()], Some(&memory), page_size())?;
     let text = match json {

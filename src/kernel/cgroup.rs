@@ -1,4 +1,8 @@
-//! The memory that a process's control groups leave it.
+//! The memory that a process's control groups leave it, and who pays for memory.
+
+mod member;
+
+pub use member::{MemoryGroup, MemoryLeft, die_first};
 
 use super::SysError;
 use super::file::read_regular;
@@ -32,6 +36,13 @@ impl Version {
         match self {
             Version::V1 => "memory.limit_in_bytes",
             Version::V2 => "memory.max",
+        }
+    }
+
+    const fn usage_file(self) -> &'static str {
+        match self {
+            Version::V1 => "memory.usage_in_bytes",
+            Version::V2 => "memory.current",
         }
     }
 }
@@ -82,23 +93,33 @@ fn parse_limit(text: &[u8]) -> Option<Option<u64>> {
 /// The groups whose memory limits bind a process: of v1's memory hierarchy and of the unified one, as far as mounted.
 /// `membership` is the text of `/proc/PID/cgroup`, `mounts` that of `/proc/self/mountinfo`.
 fn memory_groups(membership: &[u8], mounts: &[u8]) -> Vec<Group> {
-    let line = |wanted: fn(&[u8]) -> bool| {
-        membership.split(|b| *b == b'\n').find_map(|line| {
-            let mut fields = line.splitn(3, |b| *b == b':');
-            let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
-            let unified = number == b"0" && controllers.is_empty();
-            let hit = if unified { wanted(b"") } else { !controllers.is_empty() && wanted(controllers) };
-            hit.then_some(path)
-        })
-    };
-    let v1 = line(|controllers| controllers.split(|b| *b == b',').any(|c| c == b"memory"));
-    let v2 = line(|controllers| controllers.is_empty());
-    let locate = |version, path: Option<&[u8]>| {
-        let path = path?;
-        let mount = mounts.split(|b| *b == b'\n').filter_map(Mount::parse).find(|m| m.is(version))?;
-        mount.locate(version, path)
-    };
-    [locate(Version::V1, v1), locate(Version::V2, v2)].into_iter().flatten().collect()
+    [Version::V1, Version::V2].into_iter().filter_map(|version| locate(version, membership, mounts)).collect()
+}
+
+/// The group that pays: v1's if the kernel has its memory controller there, for then the unified hierarchy has none.
+fn paying_group(membership: &[u8], mounts: &[u8]) -> Option<Group> {
+    let version = if member_path(Version::V1, membership).is_some() { Version::V1 } else { Version::V2 };
+    locate(version, membership, mounts)
+}
+
+fn locate(version: Version, membership: &[u8], mounts: &[u8]) -> Option<Group> {
+    let path = member_path(version, membership)?;
+    let mut mounts = mounts.split(|b| *b == b'\n').filter_map(Mount::parse).filter(|m| m.is(version));
+    // One that shows another part of the hierarchy does not help.
+    mounts.find_map(|mount| mount.locate(version, path))
+}
+
+/// The path in `/proc/PID/cgroup`: of v1's memory controller, or of the unified hierarchy.
+fn member_path(version: Version, membership: &[u8]) -> Option<&[u8]> {
+    membership.split(|b| *b == b'\n').find_map(|line| {
+        let mut fields = line.splitn(3, |b| *b == b':');
+        let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
+        let hit = match version {
+            Version::V1 => controllers.split(|b| *b == b',').any(|c| c == b"memory"),
+            Version::V2 => number == b"0" && controllers.is_empty(),
+        };
+        hit.then_some(path)
+    })
 }
 
 /// A line of mountinfo: `31 23 0:28 ROOT POINT options [optional…] - TYPE source SUPER-OPTIONS`.
@@ -199,6 +220,20 @@ mod tests {
         assert!(paths("0::/other\n", part).is_empty());
         assert!(paths("0::/../docker/ab\n", part).is_empty());
         assert!(paths("0::/docker/ab/../../..\n", part).is_empty());
+        let whole = "31 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(paths("0::/other\n", &format!("{part}{whole}")), ["V2 /sys/fs/cgroup /sys/fs/cgroup/other"]);
+    }
+
+    #[test]
+    fn one_group_pays() {
+        let group = |membership: &str, mounts: &str| paying_group(membership.as_bytes(), mounts.as_bytes());
+        let both = "4:memory:/pod/c\n0::/u\n";
+        assert_eq!(group(both, HYBRID).unwrap().path, Path::new("/sys/fs/cgroup/memory/pod/c"));
+        let without = HYBRID.replace("rw,memory", "rw,pids");
+        assert_eq!(group(both, &without), None, "v1 has the controller, so the unified hierarchy has not");
+        let unified = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(group("0::/a\n", unified).unwrap().path, Path::new("/sys/fs/cgroup/a"));
+        assert_eq!(group("", unified), None);
     }
 
     #[test]

@@ -174,7 +174,8 @@ fn is_trusted((uid, gid, mode): (u32, u32, u32), own: u32, overflow_is_root: imp
     uid == OVERFLOW_ID && !group_writes && overflow_is_root()
 }
 
-fn in_user_namespace() -> bool {
+/// True in a user namespace that maps ids to others.
+pub(super) fn in_user_namespace() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     !crate::ipc::IdMap::parse(&map).is_ok_and(|map| map.is_identity())
 }

@@ -151,6 +151,11 @@ pub fn effective_ids() -> Owner {
     unsafe { Owner { uid: libc::geteuid(), gid: libc::getegid() } }
 }
 
+/// True when this process is not the host's root: an ordinary user, or root of a user namespace only.
+pub fn is_rootless() -> bool {
+    effective_ids().uid != 0 || super::file::in_user_namespace()
+}
+
 /// The real user id of this thread, to which RLIMIT_MSGQUEUE is charged.
 pub fn real_uid() -> uid_t {
     // SAFETY: takes nothing and cannot fail.

@@ -1,11 +1,10 @@
 //! Rules that forbid a plan: conflicts with config.json, with other users of the namespace, and with the policy.
 
 use super::build::value_after;
-use super::{Action, Change, Facts, Plan};
+use super::{Action, Change, Facts, Plan, charge};
 use crate::error::{Error, Result};
 use crate::ipc::sysctl::UNLIMITED;
 use crate::ipc::{Kind, Shape, Sysctl, SysctlValue};
-use crate::policy::budget;
 use crate::request::{Authority, Target};
 
 /// A key that config.json sets too. runc and youki write it after the hook, crun before: so its value must satisfy the
@@ -145,13 +144,12 @@ pub(super) fn rmid_forced(plan: &Plan, facts: &Facts<'_>) -> Result<()> {
 
 /// Totals of the policy: objects and bytes of inline requests, kernel memory of all.
 pub(super) fn totals(plan: &Plan, facts: &Facts<'_>) -> Result<()> {
-    let (mut objects, mut shm_bytes, mut kernel) = (0u64, 0u64, 0u64);
+    let (mut objects, mut shm_bytes) = (0u64, 0u64);
     for step in &plan.steps {
         let Change::Object { spec, .. } = &step.change else { continue };
         if step.action == Action::None {
             continue;
         }
-        kernel = kernel.saturating_add(budget::kernel_bytes(&spec.shape));
         if step.by.authority() == Authority::Container {
             objects += 1;
             if let Shape::Shm { size } = spec.shape {
@@ -163,7 +161,7 @@ pub(super) fn totals(plan: &Plan, facts: &Facts<'_>) -> Result<()> {
     for (what, wanted, rule) in [
         ("objects", objects, &ceiling.objects),
         ("shm bytes", shm_bytes, &ceiling.shm_bytes),
-        ("kernel memory", kernel, &ceiling.kernel_memory),
+        ("kernel memory", charge::kernel_memory(plan), &ceiling.kernel_memory),
     ] {
         if wanted > rule.value {
             return Err(facts

@@ -1,6 +1,8 @@
 //! What will be done: a list of steps that can be printed, and is all that `apply` follows.
 
+pub mod allowed;
 pub mod build;
+pub mod charge;
 mod check;
 mod limits;
 pub mod render;

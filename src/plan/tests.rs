@@ -11,6 +11,8 @@ use crate::request::{Profile, merge};
 use crate::session::look;
 use proptest::prelude::*;
 
+mod ceilings;
+
 /// A situation to plan in; everything has a default.
 struct World {
     fake: Fake,

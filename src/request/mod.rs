@@ -23,8 +23,10 @@ pub struct By {
 /// On whose word a wish is made; decides which rules of the policy bind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Authority {
-    /// The administrator's: a profile on the command line or an allowed profile by name.
+    /// The administrator's: a profile in the arguments.
     Administrator,
+    /// The administrator's too: an allowed profile that the container names.
+    Named,
     /// The container's own annotations.
     Container,
 }
@@ -38,6 +40,11 @@ impl By {
     /// The same source at another line.
     pub fn at(&self, line: u32) -> By {
         By { line, ..self.clone() }
+    }
+
+    /// The source without its line.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// On whose word.
