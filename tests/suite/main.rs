@@ -11,4 +11,5 @@ mod inspect;
 mod namespace;
 mod presets;
 mod readme;
+mod rights;
 mod support;

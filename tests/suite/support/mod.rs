@@ -1,5 +1,7 @@
 //! Namespaces to work on and ways to call the binary.
 
+pub mod stopped;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -40,6 +42,20 @@ impl Container {
             std::fs::write(path, format!("0 {outside} 65536")).expect("an id map");
         }
         container
+    }
+
+    /// A fresh namespace of an ordinary user, root of its user namespace; to be called by root.
+    pub fn of_user(id: u32) -> Container {
+        let mut command = as_user(id, "unshare");
+        command.args(["--ipc", "--map-root-user", "sh", "-c", "echo ready; exec cat"]);
+        Container::start(command)
+    }
+
+    /// A fresh namespace of a process in a control group, which it enters by writing to `procs`; root's.
+    pub fn in_group(procs: &str) -> Container {
+        let mut command = Command::new("unshare");
+        command.args(["--ipc", "sh", "-c", "echo 0 > $0 && echo ready; exec cat", procs]);
+        Container::start(command)
     }
 
     fn start(mut command: Command) -> Container {
@@ -120,6 +136,13 @@ impl Ran {
         assert_eq!(self.stderr.matches('\n').count(), 1, "not one line: {}", self.stderr);
         self
     }
+}
+
+/// A program run by root as an ordinary user without any rights.
+pub fn as_user(id: u32, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid", &id.to_string(), "--regid", &id.to_string(), "--clear-groups"]).arg(program);
+    command
 }
 
 /// Calls the binary with text on standard input.
