@@ -8,6 +8,7 @@ mod doctor;
 mod golden;
 mod hostile;
 mod inspect;
+mod memory;
 mod namespace;
 mod presets;
 mod readme;

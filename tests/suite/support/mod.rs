@@ -51,11 +51,19 @@ impl Container {
         Container::start(command)
     }
 
-    /// A fresh namespace of a process in a control group, which it enters by writing to `procs`; root's.
-    pub fn in_group(procs: &str) -> Container {
+    /// A fresh namespace of a process in a control group, which it enters by writing to `procs`; root's. It holds about
+    /// `megabytes` of memory.
+    pub fn in_group(procs: &str, megabytes: u32) -> Container {
+        let hold = format!("x=$(head -c {megabytes}000000 /dev/zero | tr '\\0' x)");
         let mut command = Command::new("unshare");
-        command.args(["--ipc", "sh", "-c", "echo 0 > $0 && echo ready; exec cat", procs]);
+        command.args(["--ipc", "sh", "-c", &format!("echo 0 > $0 && {hold} && echo ready; read end"), procs]);
         Container::start(command)
+    }
+
+    /// True while its process lives.
+    pub fn alive(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
     }
 
     fn start(mut command: Command) -> Container {
