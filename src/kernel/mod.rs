@@ -3,6 +3,7 @@
 
 pub mod arena;
 pub mod cgroup;
+pub mod entry;
 pub mod child;
 #[cfg(any(test, feature = "fake-kernel"))]
 pub mod fake;
