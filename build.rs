@@ -1,9 +1,24 @@
-//! Turns the protocol files into Rust for the NRI plugin and its tests; without their features there is nothing to do.
+//! Turns the protocol files into Rust for the NRI plugin and its tests, and tells the linker which code a hook does not
+//! need (see `layout.ld`).
+
+use std::env::var;
 
 fn main() {
     println!("cargo:rerun-if-changed=proto");
+    lay_out();
     #[cfg(feature = "nri")]
     generate();
+}
+
+fn lay_out() {
+    println!("cargo:rerun-if-changed=layout.ld");
+    println!("cargo:rerun-if-env-changed=RUSTC_LINKER");
+    // The C compiler as linker driver takes the option in this form; of another linker nothing is known.
+    let driver = var("RUSTC_LINKER").map_or(true, |linker| linker.contains("gcc") || linker.ends_with("cc"));
+    if driver && var("CARGO_CFG_TARGET_ENV").as_deref() == Ok("musl") {
+        let root = var("CARGO_MANIFEST_DIR").unwrap_or_default();
+        println!("cargo:rustc-link-arg-bin=oci-ipc-hook=-Wl,-T,{root}/layout.ld");
+    }
 }
 
 /// Pure Rust: no protoc needed.

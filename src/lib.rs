@@ -33,6 +33,7 @@ pub mod policy;
 pub mod report;
 pub mod request;
 pub mod session;
+pub mod start;
 pub mod text;
 
 pub use error::{Error, Exit, Result};

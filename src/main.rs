@@ -11,5 +11,5 @@ oci_ipc_hook::entry!(run);
 
 #[cfg(not(test))]
 fn run(args: &[std::ffi::OsString]) -> i32 {
-    oci_ipc_hook::commands::run(args) as i32
+    oci_ipc_hook::start::run(args) as i32
 }

@@ -95,7 +95,7 @@ fn read_state(path: &Path) -> Result<Vec<u8>> {
     use crate::kernel::file::read_regular;
     use crate::oci::state::MAX_STATE;
     if path == Path::new("-") {
-        return super::read_state(&standard_input());
+        return crate::start::read_state(&standard_input());
     }
     read_regular(path, MAX_STATE).map_err(|e| installed::unreadable(&path.to_string_lossy(), &e))
 }

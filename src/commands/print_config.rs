@@ -3,8 +3,8 @@
 
 use super::cli::{Engine, PrintConfigArgs};
 use super::output::print;
-use super::wrap::RUNTIME_NAME;
 use crate::error::{Error, Exit, Result};
+use crate::start::RUNTIME_NAME;
 use serde_json::json;
 use std::path::Path;
 

@@ -16,9 +16,6 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The name under which the program is a runtime without further options.
-pub(super) const RUNTIME_NAME: &str = "oci-ipc-runtime";
-
 /// Where a runtime is looked for; PATH is not trusted.
 const RUNTIMES: [&str; 6] = [
     "/usr/bin/runc",

@@ -16,8 +16,7 @@ macro_rules! entry {
             // SAFETY: C's rules for main: `argv` holds `argc` strings that live as long as the process.
             let args = unsafe { $crate::kernel::entry::arguments(argc, argv) };
             $crate::kernel::entry::prepare();
-            // Ends at once: what is still open, the kernel closes faster.
-            std::process::exit($run(&args))
+            $crate::kernel::entry::end($run(&args))
         }
     };
 }
@@ -44,6 +43,12 @@ pub fn prepare() {
     if answered > 0 && standard.iter().any(|s| s.revents & libc::POLLNVAL != 0) {
         open_missing(&standard);
     }
+}
+
+/// Ends the process at once: what is still open, the kernel closes faster.
+pub fn end(status: i32) -> ! {
+    // SAFETY: takes a number and does not return.
+    unsafe { libc::_exit(status) }
 }
 
 #[cold]

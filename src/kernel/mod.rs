@@ -3,8 +3,8 @@
 
 pub mod arena;
 pub mod cgroup;
-pub mod entry;
 pub mod child;
+pub mod entry;
 #[cfg(any(test, feature = "fake-kernel"))]
 pub mod fake;
 pub mod file;
