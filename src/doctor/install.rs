@@ -59,7 +59,7 @@ fn profiles(options: &RequestOptions) -> Vec<Finding> {
                 continue;
             }
             match stem.parse::<ProfileName>() {
-                Ok(name) => match installed::named(options, &name) {
+                Ok(name) => match installed::named(options, &name, crate::request::Authority::Administrator) {
                     Ok(_) => good += 1,
                     Err(error) => bad.push(Finding::error(format!("profile {name}"), &error)),
                 },
