@@ -301,6 +301,79 @@ pub enum ProfilesVerb {
         #[arg(long)]
         json: bool,
     },
+    /// Make a profile of sysctl.conf files; "-" is standard input
+    #[command(after_help = "\
+Example:
+  oci-ipc-hook profiles import /etc/sysctl.d/97-oracle.conf --at-least > oracle.toml")]
+    Import {
+        /// Files; later ones win
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Only raise: every value is written with ">="
+        #[arg(long)]
+        at_least: bool,
+    },
+    /// Print a profile's sysctls as an engine's own flags or fields
+    #[command(after_help = "\
+Example:
+  eval podman run \"$(oci-ipc-hook profiles export mine --podman)\" image")]
+    Export {
+        /// Its name
+        name: String,
+        /// For which engine
+        #[command(flatten)]
+        format: ExportFormats,
+        /// Memory that the container will have, for formulas
+        #[arg(long, value_name = "SIZE")]
+        memory: Option<String>,
+    },
+}
+
+/// The engines of `profiles export`.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct ExportFormats {
+    /// Flags of podman run
+    #[arg(long)]
+    pub podman: bool,
+    /// Flags of docker run
+    #[arg(long)]
+    pub docker: bool,
+    /// A pod's securityContext
+    #[arg(long)]
+    pub kubernetes: bool,
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// `podman run`.
+    Podman,
+    /// `docker run`.
+    Docker,
+    /// A pod's securityContext.
+    Kubernetes,
+}
+
+impl ExportFormats {
+    /// The one that was given.
+    pub fn chosen(&self) -> ExportFormat {
+        match (self.podman, self.docker) {
+            (true, _) => ExportFormat::Podman,
+            (_, true) => ExportFormat::Docker,
+            _ => ExportFormat::Kubernetes,
+        }
+    }
+}
+
+impl std::fmt::Display for ExportFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            ExportFormat::Podman => "podman",
+            ExportFormat::Docker => "docker",
+            ExportFormat::Kubernetes => "Kubernetes",
+        })
+    }
 }
 
 /// Options of `inject`.

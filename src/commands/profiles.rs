@@ -1,5 +1,8 @@
 //! `profiles`: what is installed, and what the numbers of a profile become.
 
+mod export;
+mod import;
+
 use super::check::{in_directory, installed_options};
 use super::cli::{ProfilesArgs, ProfilesVerb};
 use super::output::print;
@@ -21,6 +24,10 @@ pub(super) fn run(args: &ProfilesArgs) -> Result<Exit> {
     let options = installed_options(args.profiles_dir.as_ref());
     match &args.verb {
         ProfilesVerb::List { json } => list(&options, *json),
+        ProfilesVerb::Import { files, at_least } => import::run(files, *at_least),
+        ProfilesVerb::Export { name, format, memory } => {
+            export::run(&options, name, format.chosen(), memory.as_deref())
+        }
         ProfilesVerb::Show { name, memory, json } => show(&options, name, memory.as_deref(), *json),
     }
 }

@@ -4,6 +4,7 @@ pub mod amount;
 pub mod annotation;
 pub mod merge;
 pub mod profile;
+pub mod sysctl_conf;
 
 pub use amount::{Amount, Memory, Wish, Wished};
 pub use merge::{Limit, Range, Request, Target, merge};

@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, unreachable_pub)]
 
+mod convert;
 mod docs;
 mod doctor;
 mod golden;
