@@ -11,6 +11,7 @@ use crate::kernel::namespace::Joined;
 use crate::kernel::{Ipc, SysError};
 use crate::oci::Spec;
 use crate::plan::charge::{self, Room};
+use crate::plan::words::Origin;
 use crate::plan::{self, Action, Change, Facts, Needs, Plan};
 use crate::policy::Config;
 use crate::report::Subject;
@@ -50,6 +51,9 @@ pub struct Ready {
     pub plan: Plan,
     /// Memory that formulas were computed from, when one was used.
     pub memory: Option<Memory>,
+    request: Request,
+    snapshot: Snapshot,
+    msgqueue_limit: Option<u64>,
     joined: Joined,
     /// The control group that pays for the objects, when it is not the hook's own.
     payer: Option<MemoryGroup>,
@@ -112,8 +116,9 @@ impl Session {
             plan.warnings
                 .push("the workload may have started already: use the createRuntime stage, not poststart".to_owned());
         }
+        let msgqueue_limit = facts.msgqueue_limit;
         let payer = payer(found, &mut plan, &order.config)?;
-        Ok(Ready { plan, memory, joined, payer })
+        Ok(Ready { plan, memory, request, snapshot, msgqueue_limit, joined, payer })
     }
 }
 
@@ -142,6 +147,17 @@ impl Ready {
                 Ok(())
             }
             Err(e) => Err(charge_error(payer, &e)),
+        }
+    }
+
+    /// What the plan came from, for words about it.
+    pub fn origin(&self) -> Origin<'_> {
+        Origin {
+            request: &self.request,
+            snapshot: &self.snapshot,
+            memory: self.memory.as_ref(),
+            msgqueue_limit: self.msgqueue_limit,
+            page_size: page_size(),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::hook::read_bundle;
 use crate::installed::{self, RequestOptions};
 use crate::kernel::file::standard_input;
 use crate::oci::{Moment, State};
-use crate::plan::{allowed, render};
+use crate::plan::{allowed, render, words};
 use crate::report::Report;
 use crate::request::annotation::Annotations;
 use crate::session::{Order, Session};
@@ -31,7 +31,12 @@ pub(super) fn run(args: &PlanArgs) -> Result<Exit> {
         Ok(ready) => {
             let text = match args.json {
                 true => Report::planned(&session.subject(), &ready.plan).to_pretty_json() + "\n",
-                false => render::text(&ready.plan) + &allowed::text(&ready.plan, session.config()),
+                false => [
+                    render::text(&ready.plan),
+                    words::text(&ready.plan, &ready.origin()),
+                    allowed::text(&ready.plan, session.config()),
+                ]
+                .concat(),
             };
             print(&text)?;
             Ok(if ready.plan.is_noop() { Exit::Done } else { Exit::ChangesNeeded })

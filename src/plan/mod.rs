@@ -6,6 +6,7 @@ pub mod charge;
 mod check;
 mod limits;
 pub mod render;
+pub mod words;
 
 pub use build::build;
 

@@ -15,3 +15,4 @@ mod presets;
 mod readme;
 mod rights;
 mod support;
+mod words;
