@@ -9,6 +9,7 @@ mod doctor;
 mod golden;
 mod hostile;
 mod inspect;
+mod log;
 mod memory;
 mod namespace;
 mod presets;
