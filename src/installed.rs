@@ -1,7 +1,7 @@
 //! Files of the installation: the policy and the profiles, found by name, read only when they can be trusted.
 
 use crate::error::{Error, Result};
-use crate::kernel::file::{FileError, TrustedDir, read_trusted};
+use crate::kernel::file::{FileError, OVERFLOW_ID, TrustedDir, read_trusted};
 use crate::kernel::limits::page_size;
 use crate::policy::{Config, config};
 use crate::request::annotation::{Annotations, ProfileName};
@@ -138,12 +138,20 @@ fn in_directory(dir: &Path, file: &str, by: &By, built_in: bool) -> Result<Optio
 /// Why a file was not read, with the remedy.
 pub fn unreadable(name: &str, error: &FileError) -> Error {
     let remedy = match error {
-        FileError::NotFound => "see whether the path is right",
-        FileError::Link => "name the file itself, by a path without symbolic links",
-        FileError::Untrusted { .. } => "chown it and its directory to root and chmod go-w them",
-        FileError::TooLarge(_) => "split it",
-        FileError::NotRegular => "name a regular file",
-        FileError::Io(..) => "see whether the hook may read it",
+        FileError::NotFound => "see whether the path is right".to_owned(),
+        FileError::Link => "name the file itself, by a path without symbolic links".to_owned(),
+        FileError::Untrusted { owner: OVERFLOW_ID, .. } => format!(
+            "in a user namespace root's files count as such only below {} and {}: move it there, or into a directory of the user",
+            PROFILE_DIRS[0], PROFILE_DIRS[1]
+        ),
+        FileError::Untrusted { directory, .. } => {
+            let parent = Path::new(name).parent().filter(|_| *directory).map(Path::to_string_lossy);
+            let path = parent.as_deref().unwrap_or(name);
+            format!("chown root:root {path} && chmod go-w {path}")
+        }
+        FileError::TooLarge(_) => "split it".to_owned(),
+        FileError::NotRegular => "name a regular file".to_owned(),
+        FileError::Io(..) => "see whether the hook may read it".to_owned(),
     };
     Error::bad_input(name, error.to_string()).remedy(remedy)
 }

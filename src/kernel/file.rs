@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 /// What stat shows for ids that the user namespace does not map (`kernel.overflowuid`).
-const OVERFLOW_ID: u32 = 65534;
+pub const OVERFLOW_ID: u32 = 65534;
 
 /// Why a file was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum FileError {
         owner: u32,
         /// Its permission bits.
         mode: u32,
+        /// It is the directory that is meant, not the file.
+        directory: bool,
     },
     /// It is larger than this many bytes.
     TooLarge(usize),
@@ -62,10 +64,11 @@ impl fmt::Display for FileError {
         match self {
             FileError::NotFound => f.write_str("no such file"),
             FileError::Link => f.write_str("is reached through a symbolic link, which is not followed"),
-            FileError::Untrusted { owner, mode } => write!(
+            FileError::Untrusted { owner, mode, directory } => write!(
                 f,
-                "it or its directory belongs to uid {owner} with mode {mode:04o}; it must belong to root or to the running \
-                 user, and nobody else may be able to write to it"
+                "{} belongs to uid {owner} with mode {mode:04o}, and must belong to root or to the running user, with nobody \
+                 else able to write to it",
+                if *directory { "its directory" } else { "it" }
             ),
             FileError::TooLarge(limit) => write!(f, "larger than {limit} bytes"),
             FileError::NotRegular => f.write_str("not a regular file"),
@@ -158,7 +161,8 @@ fn check_trust(stat: &FileStat, built_in: bool) -> Result<(), FileError> {
     if is_trusted((stat.st_uid, stat.st_gid, stat.st_mode), own, overflow_is_root) {
         Ok(())
     } else {
-        Err(FileError::Untrusted { owner: stat.st_uid, mode: stat.st_mode & 0o7777 })
+        let directory = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits();
+        Err(FileError::Untrusted { owner: stat.st_uid, mode: stat.st_mode & 0o7777, directory })
     }
 }
 
@@ -337,22 +341,22 @@ mod tests {
         assert_eq!(read().unwrap(), b"content");
         let own = nix::unistd::geteuid().as_raw();
         set_mode(&file, 0o646);
-        assert_eq!(read(), Err(FileError::Untrusted { owner: own, mode: 0o646 }));
+        assert_eq!(read(), Err(FileError::Untrusted { owner: own, mode: 0o646, directory: false }));
         set_mode(&file, 0o600);
         set_mode(&dir.0, 0o1777);
-        assert_eq!(read(), Err(FileError::Untrusted { owner: own, mode: 0o1777 }), "sticky or not");
+        assert_eq!(read(), Err(FileError::Untrusted { owner: own, mode: 0o1777, directory: true }), "sticky or not");
         set_mode(&dir.0, 0o755);
         assert!(read().is_ok());
         if is_root() {
             chown(&file, Some(1234), None).unwrap();
-            assert_eq!(read(), Err(FileError::Untrusted { owner: 1234, mode: 0o600 }));
+            assert_eq!(read(), Err(FileError::Untrusted { owner: 1234, mode: 0o600, directory: false }));
             in_child(|| {
                 nix::unistd::seteuid(1234.into()).unwrap();
                 assert_eq!(read().unwrap(), b"content", "the running user's own, in root's directory");
             });
             chown(&dir.0, Some(1235), None).unwrap();
             chown(&file, Some(0), None).unwrap();
-            assert_eq!(read(), Err(FileError::Untrusted { owner: 1235, mode: 0o755 }));
+            assert_eq!(read(), Err(FileError::Untrusted { owner: 1235, mode: 0o755, directory: true }));
         }
     }
 

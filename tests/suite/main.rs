@@ -16,4 +16,5 @@ mod presets;
 mod readme;
 mod rights;
 mod support;
+mod trust;
 mod words;
