@@ -3,6 +3,7 @@
 
 #![allow(clippy::expect_used, clippy::unwrap_used, unreachable_pub)]
 
+mod annotations;
 mod convert;
 mod docs;
 mod doctor;
@@ -12,6 +13,7 @@ mod inspect;
 mod log;
 mod memory;
 mod namespace;
+mod policy;
 mod presets;
 mod readme;
 mod rights;
