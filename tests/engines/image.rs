@@ -35,7 +35,7 @@ fn pack(parts: &Path, archive: &Path, name: &str, user: &str) -> Outcome<PathBuf
     let sum = sum.split(' ').next().unwrap_or_default();
     let architecture = if ARCH == "aarch64" { "arm64" } else { "amd64" };
     let config = json!({"architecture": architecture, "os": "linux",
-        "config": {"Cmd": ["/ipc-client", "--hold"], "User": user},
+        "config": {"Cmd": ["/ipc-client", "--hold"], "User": user, "Env": ["PATH=/"]},
         "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{sum}")]}});
     fs::write(parts.join("config.json"), config.to_string())?;
     let manifest = json!([{"Config": "config.json", "RepoTags": [name], "Layers": ["layer.tar"]}]);

@@ -11,6 +11,7 @@ pub(super) const CASES: &[Case] = &[
     Case { name: "engine's sysctl below the profile's bound: both named", run: too_small },
     Case { name: "engine's sysctl against an exact value: both named", run: different },
     Case { name: "engine's sysctl next to another key of the profile", run: disjoint },
+    Case { name: "sysctl of the pod: raised, never lowered", run: pod },
     Case { name: "engine's kernel.sem, blanks and tabs", run: four_numbers },
 ];
 
@@ -42,6 +43,17 @@ fn disjoint(bench: &Bench) -> Outcome {
     let profile = bench.file(&exactly(KEY, 20000))?;
     let container = bench.container().hook(&["--profile-file", &profile]).sysctl("kernel.shmmni", "5000");
     bench.run(&container)?.seen.sysctls_are(&[(KEY, "20000"), ("kernel.shmmni", "5000")])
+}
+
+fn pod(bench: &Bench) -> Outcome {
+    bench.needs(&[Need::Prepare, Need::PodSysctl])?;
+    let bound = bench.file(&at_least(KEY, 20000))?;
+    let hooked = |value| bench.container().hook(&["--profile-file", &bound]).sysctl(KEY, value);
+    bench.run(&hooked("11111"))?.seen.sysctls_are(&[(KEY, "20000")])?;
+    bench.run(&hooked("33333"))?.seen.sysctls_are(&[(KEY, "33333")])?;
+    let exact = bench.file(&exactly(KEY, 20000))?;
+    let container = bench.container().hook(&["--profile-file", &exact]).sysctl(KEY, "33333");
+    bench.refused(&container, Some(3), &[KEY, "20000", "33333", "lower-in-shared"])
 }
 
 fn four_numbers(bench: &Bench) -> Outcome {

@@ -7,8 +7,10 @@ mod podman;
 mod refusal;
 mod scale;
 mod shared;
+mod wrapper;
 
 use crate::container::Container;
+use crate::engine::docker::Docker;
 use crate::engine::podman::Podman;
 use crate::engine::{Engine, Need};
 use crate::lab::Lab;
@@ -25,8 +27,16 @@ pub struct Case {
 }
 
 /// All cases, in printing order.
-pub const ALL: &[&[Case]] =
-    &[basic::CASES, conflict::CASES, refusal::CASES, shared::CASES, podman::CASES, installed::CASES, scale::CASES];
+pub const ALL: &[&[Case]] = &[
+    basic::CASES,
+    conflict::CASES,
+    refusal::CASES,
+    shared::CASES,
+    podman::CASES,
+    wrapper::CASES,
+    installed::CASES,
+    scale::CASES,
+];
 
 /// The cases of a selection.
 pub fn chosen(selection: &Selection) -> impl Iterator<Item = &'static Case> {
@@ -35,6 +45,9 @@ pub fn chosen(selection: &Selection) -> impl Iterator<Item = &'static Case> {
 
 /// Runs a case; whatever it did, the host's namespace must be as before.
 pub fn run(case: &Case, lab: &Lab, engine: &dyn Engine) -> Outcome {
+    if let Some(reason) = engine.unusable() {
+        return Err(Stop::NotHere(reason));
+    }
     let outcome = (case.run)(&Bench { lab, engine });
     outcome.and(lab.host_is_unchanged())
 }
@@ -60,6 +73,11 @@ impl Bench<'_> {
     /// podman, or the end of the case as not applicable.
     pub fn podman(&self) -> Outcome<&Podman> {
         self.engine.as_podman().ok_or_else(|| Stop::NotHere("is about podman's own commands".to_owned()))
+    }
+
+    /// Docker, or the end of the case as not applicable.
+    pub fn docker(&self) -> Outcome<&Docker> {
+        self.engine.as_docker().ok_or_else(|| Stop::NotHere("is about Docker's own commands".to_owned()))
     }
 
     /// A container with a name of its own.
@@ -135,10 +153,10 @@ impl Bench<'_> {
             format!("{} should have been refused, but the workload ran: {reason}", container.name)
         })?;
         if let Some(status) = status {
-            let shown = ["status ", "status: ", "code: ", "code ", "ExitCode("]
-                .iter()
-                .any(|s| finished.text.contains(&format!("{s}{status}")));
-            ensure(shown, || format!("the engine should show the hook's exit status {status}: {reason}"))?;
+            // As runc, crun and youki say it, or, where the engine hides it, the log.
+            let forms = ["status ", "status: ", "code: ", "code ", "ExitCode(", "EXIT_STATUS="];
+            let shown = forms.iter().any(|form| reason.contains(&format!("{form}{status}")));
+            ensure(shown, || format!("the hook's exit status should be {status}: {reason}"))?;
         }
         let missing = words.iter().find(|word| !reason.contains(**word));
         missing.map_or(Ok(()), |word| fail(format!("the reason should contain '{word}': {reason}")))

@@ -41,6 +41,7 @@ impl Engine for Bundle {
     fn cannot(&self, need: Need) -> Option<String> {
         let rootless = self.mode == Mode::Rootless;
         match need {
+            Need::PodSysctl => Some("only Kubernetes has sysctls of a pod".to_owned()),
             Need::Gate => Some("a bundle names its hooks itself; nothing chooses among them".to_owned()),
             Need::Prepare | Need::HostIpc if rootless && self.name != "runc" => Some(format!(
                 "{} run by an ordinary user: /proc/PID/ns/ipc is closed to the hook, so nothing can join",

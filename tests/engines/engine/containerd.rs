@@ -112,6 +112,10 @@ impl Ctr {
 impl Engine for Ctr {
     fn cannot(&self, need: Need) -> Option<String> {
         match need {
+            Need::Hundred if self.name != "runc" => {
+                Some("a hundred containers: done once for this engine, with runc".to_owned())
+            }
+            Need::PodSysctl => Some("only Kubernetes has sysctls of a pod".to_owned()),
             Need::SysctlOption => Some("ctr has no option for sysctls".to_owned()),
             Need::HostIpc => Some("ctr always writes an ipc entry".to_owned()),
             Need::Printed => {
@@ -126,7 +130,7 @@ impl Engine for Ctr {
     }
 
     fn shows_reason(&self) -> bool {
-        self.name != "crun"
+        self.name == "runc"
     }
 
     fn directory(&self) -> &Path {

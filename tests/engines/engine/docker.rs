@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-struct Docker {
+/// A dockerd of its own, with one runtime below it.
+pub struct Docker {
     name: &'static str,
     runtime: PathBuf,
     client: PathBuf,
@@ -52,7 +53,8 @@ impl Docker {
         Ok(docker)
     }
 
-    fn docker(&self, args: &[&str]) -> Command {
+    /// The client with these arguments.
+    pub fn docker(&self, args: &[&str]) -> Command {
         let mut docker = command(&self.client.to_string_lossy(), &["--host"]);
         docker.arg(format!("unix://{}/socket", self.directory.display())).args(args);
         docker.env("DOCKER_CONFIG", &self.directory);
@@ -78,10 +80,16 @@ impl Docker {
 
     /// The name of the runtime in daemon.json that runs `wrap` with the hook's arguments; registered if it is new.
     fn registered(&self, lab: &Lab, hook: &Hook) -> Outcome<String> {
+        let runtime = self.runtime.to_string_lossy();
+        let mut args = vec!["wrap", "--runtime", &runtime];
+        args.extend(hook.args.iter().map(String::as_str));
+        args.push("--");
+        self.register(lab, &args)
+    }
+
+    /// The name of the runtime in daemon.json that runs the tool with these arguments.
+    pub fn register(&self, lab: &Lab, args: &[&str]) -> Outcome<String> {
         let mut runtimes = self.runtimes.lock().map_err(|e| Stop::Fail(e.to_string()))?;
-        let mut args = vec!["wrap".to_owned(), "--runtime".to_owned(), self.runtime.to_string_lossy().into_owned()];
-        args.extend(hook.args.iter().cloned());
-        args.push("--".to_owned());
         let entry = json!({"path": lab.programs.tool, "runtimeArgs": args});
         if let Some((name, _)) = runtimes.iter().find(|(_, known)| **known == entry) {
             return Ok(name.clone());
@@ -122,6 +130,10 @@ fn write_configuration(lab: &Lab, directory: &Path, runtimes: &Map<String, Value
 impl Engine for Docker {
     fn cannot(&self, need: Need) -> Option<String> {
         match need {
+            Need::Hundred if self.name != "runc" => {
+                Some("a hundred containers: done once for this engine, with runc".to_owned())
+            }
+            Need::PodSysctl => Some("only Kubernetes has sysctls of a pod".to_owned()),
             Need::Annotations if !self.annotations => {
                 Some("this Docker passes no annotations (API before 1.43): one runtime for each profile".to_owned())
             }
@@ -138,7 +150,7 @@ impl Engine for Docker {
     }
 
     fn shows_reason(&self) -> bool {
-        self.name != "crun"
+        self.name == "runc"
     }
 
     fn directory(&self) -> &Path {
@@ -179,6 +191,10 @@ impl Engine for Docker {
 
     fn stop(&self, _lab: &Lab, container: &Container) -> Outcome {
         output(self.docker(&["stop", "--time=10", &container.name])).map(drop)
+    }
+
+    fn as_docker(&self) -> Option<&Docker> {
+        Some(self)
     }
 
     fn logged_name(&self, container: &Container) -> Outcome<String> {

@@ -4,7 +4,7 @@ pub mod bundle;
 mod containerd;
 mod cri;
 mod daemon;
-mod docker;
+pub mod docker;
 pub mod podman;
 mod pods;
 
@@ -37,6 +37,8 @@ pub enum Need {
     Lower,
     /// The IPC namespace of another container.
     Join,
+    /// Sysctls of a pod, written for its sandbox before any hook.
+    PodSysctl,
     /// Configured by the text of `print-config`.
     Printed,
     /// A hundred containers within the time of `make test`.
@@ -57,6 +59,11 @@ pub trait Engine: Sync {
     /// Starts the container; returns when the workload has reported or the start has failed.
     fn launch(&self, lab: &Lab, container: &Container) -> Outcome<Launch>;
 
+    /// Why nothing at all can be started here, if so.
+    fn unusable(&self) -> Option<String> {
+        None
+    }
+
     /// A hundred containers take seconds.
     fn is_quick(&self) -> bool {
         false
@@ -69,6 +76,11 @@ pub trait Engine: Sync {
 
     /// Asks a held container to end.
     fn stop(&self, lab: &Lab, container: &Container) -> Outcome;
+
+    /// Docker itself, for the cases that are about its own commands.
+    fn as_docker(&self) -> Option<&docker::Docker> {
+        None
+    }
 
     /// podman itself, for the cases that are about its own commands.
     fn as_podman(&self) -> Option<&podman::Podman> {

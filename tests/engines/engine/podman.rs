@@ -18,6 +18,7 @@ pub struct Podman {
     runtime: PathBuf,
     /// Run by the ordinary user.
     pub rootless: bool,
+    unusable: Option<String>,
     directory: PathBuf,
 }
 
@@ -35,14 +36,21 @@ pub(super) fn columns(runtimes: &[&'static str]) -> Vec<Column> {
         Column::new(format!("podman, {runtime}, {mode}"), open)
     };
     let all = [false, true].into_iter().flat_map(|rootless| runtimes.iter().map(move |runtime| (*runtime, rootless)));
-    all.filter(|pair| *pair != ("youki", true)).map(|(runtime, rootless)| column(runtime, rootless)).collect()
+    all.map(|(runtime, rootless)| column(runtime, rootless)).collect()
 }
 
 impl Podman {
     fn open(lab: &Lab, runtime: &'static str, rootless: bool) -> Outcome<Self> {
         let place = if rootless { lab.scratch.join("home") } else { lab.scratch.clone() };
         let directory = place.join("podman");
-        let podman = Podman { name: runtime, podman: find("podman")?, runtime: find(runtime)?, rootless, directory };
+        let mut podman = Podman {
+            name: runtime,
+            podman: find("podman")?,
+            runtime: find(runtime)?,
+            rootless,
+            unusable: None,
+            directory,
+        };
         if !podman.directory.exists() {
             fs::create_dir(&podman.directory)?;
             fs::write(podman.directory.join("containers.conf"), CONFIGURATION)?;
@@ -52,6 +60,12 @@ impl Podman {
         }
         if output(podman.podman(lab, &["image", "exists", IMAGE])).is_err() {
             output(podman.podman(lab, &["load", "--quiet", "--input", &lab.image.to_string_lossy()]))?;
+        }
+        let probe = podman.launch(lab, &Container::new(lab.unique("probe")))?.finish()?;
+        if runtime == "youki" && rootless && probe.text.contains("failed to create dir /sys/fs/cgroup") {
+            // It is a matter of this machine: with version 2 a user has cgroups to give.
+            let reason = "youki wants a cgroup, and rootless podman has none with cgroups version 1";
+            podman.unusable = Some(reason.to_owned());
         }
         Ok(podman)
     }
@@ -112,11 +126,19 @@ fn field(text: &str) -> String {
 impl Engine for Podman {
     fn cannot(&self, need: Need) -> Option<String> {
         match need {
+            Need::Hundred if self.name != "runc" => {
+                Some("a hundred containers: done once for this engine, with runc".to_owned())
+            }
+            Need::PodSysctl => Some("only Kubernetes has sysctls of a pod".to_owned()),
             Need::HostIpcByPath if self.rootless => {
                 Some("a container in a user namespace may not join the host's IPC namespace by path".to_owned())
             }
             _ => None,
         }
+    }
+
+    fn unusable(&self) -> Option<String> {
+        self.unusable.clone()
     }
 
     fn shows_reason(&self) -> bool {
