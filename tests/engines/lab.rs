@@ -18,6 +18,9 @@ use std::{env, fs, process};
 /// Names the scratch directory to the process that runs in the private namespaces.
 const SCRATCH: &str = "OCI_IPC_HOOK_ENGINES_SCRATCH";
 
+/// The scratch directory's name, before the process id.
+const STEM: &str = "oci-ipc-hook-engines-";
+
 const QUEUES: &str = "/dev/mqueue";
 
 /// The ordinary user for rootless engines; exists in the private `/etc` only.
@@ -42,7 +45,8 @@ pub fn enter(selection: &Selection) -> Result<ExitCode, String> {
     if !nix::unistd::geteuid().is_root() {
         return not_root(selection);
     }
-    let scratch = env::temp_dir().join(format!("oci-ipc-hook-engines-{}", process::id()));
+    remove_stale();
+    let scratch = env::temp_dir().join(format!("{STEM}{}", process::id()));
     fs::create_dir(&scratch).map_err(|e| format!("{}: {e}", scratch.display()))?;
     // Where engines look for the host's queues; a machine without systemd may not have it.
     let made = fs::create_dir(QUEUES).is_ok();
@@ -53,6 +57,18 @@ pub fn enter(selection: &Selection) -> Result<ExitCode, String> {
     remove_cgroups(&scratch);
     let removed = fs::remove_dir_all(&scratch).map_err(|e| format!("removing {}: {e}", scratch.display()));
     result.and_then(|code| removed.map(|()| code))
+}
+
+/// Removes what runs that were killed have left.
+fn remove_stale() {
+    for entry in fs::read_dir(env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.strip_prefix(STEM)) else { continue };
+        if !Path::new("/proc").join(pid).exists() {
+            remove_cgroups(&entry.path());
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
 }
 
 fn not_root(selection: &Selection) -> Result<ExitCode, String> {
