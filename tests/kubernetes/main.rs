@@ -1,9 +1,12 @@
 //! Pods over CRI on a real containerd with the real plugin and hook; the manifests; the image. Prints a table.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod admission;
 mod cases;
 mod chaos;
 mod cri;
+mod image;
+mod manifests;
 mod node;
 mod pod;
 mod scale;
@@ -56,6 +59,9 @@ fn main() -> ExitCode {
     let mut table = Table::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let suites = std::env::var("KUBERNETES_SUITES").unwrap_or_else(|_| "trixie".to_owned());
+    if let Some(first) = suites.split_whitespace().next() {
+        offline(first, &filter, &mut table);
+    }
     for suite in suites.split_whitespace() {
         runtime.block_on(on_containerd(suite, &filter, &mut table));
     }
@@ -63,9 +69,32 @@ fn main() -> ExitCode {
     if table.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
+/// Manifests, policy and image, with the kubectl of a suite's root.
+fn offline(suite: &str, filter: &str, table: &mut Table) {
+    let groups = [("manifests", manifests::TESTS), ("admission", admission::TESTS), ("image", image::TESTS)];
+    let tests = groups.iter().flat_map(|(group, tests)| tests.iter().map(move |(name, test)| (*group, *name, *test)));
+    let mut root: Option<std::path::PathBuf> = None;
+    for (group, name, test) in tests.filter(|(_, name, _)| name.contains(filter)) {
+        let started = Instant::now();
+        if !nix::unistd::geteuid().is_root() {
+            table.row(group, name, started, Ok(Outcome::Skipped("root is needed to enter kubectl's root".into())));
+            continue;
+        }
+        let outcome = match &root {
+            Some(root) => test(root),
+            None => node::root(suite).and_then(|found| test(root.insert(found))),
+        };
+        let outcome = outcome.map(|note| match note.strip_prefix("SKIP: ") {
+            Some(why) => Outcome::Skipped(why.to_owned()),
+            None => Outcome::Passed(note),
+        });
+        table.row(group, name, started, outcome);
+    }
+}
+
 /// Every case on a node of its own suite, one after the other.
 async fn on_containerd(suite: &str, filter: &str, table: &mut Table) {
-    let cases: Vec<(&str, Case)> = [cases::CASES, chaos::CASES, scale::CASES].concat();
+    let cases: Vec<(&str, Case)> = [cases::CASES, image::CASES, chaos::CASES, scale::CASES].concat();
     let cases: Vec<_> = cases.into_iter().filter(|(name, _)| name.contains(filter)).collect();
     if cases.is_empty() {
         return;

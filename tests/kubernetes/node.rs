@@ -179,7 +179,7 @@ impl Node {
         fs::create_dir_all(dir.join("fs/bin"))?;
         fs::create_dir_all(dir.join("fs/tmp"))?;
         fs::copy("/bin/busybox", dir.join("fs/bin/busybox"))?;
-        for applet in ["sh", "cat", "sleep", "ipcs", "ipcrm", "id"] {
+        for applet in ["sh", "cat", "sleep", "grep", "ipcs", "ipcrm", "id"] {
             std::os::unix::fs::symlink("busybox", dir.join("fs/bin").join(applet))?;
         }
         std::os::unix::fs::symlink("/proc/self/mounts", dir.join("fs/tmp/mounts"))?;
@@ -235,11 +235,11 @@ fn same_root(pid: i32, root: &Path) -> bool {
 }
 
 /// The root of a Debian suite with containerd, made once and kept under the target directory.
-fn root(suite: &str) -> Result<PathBuf> {
+pub(crate) fn root(suite: &str) -> Result<PathBuf> {
     let place = std::env::var_os("KUBERNETES_ROOTS")
         .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("kubernetes"), PathBuf::from);
     let root = place.join(suite);
-    if root.join("usr/bin/containerd").exists() {
+    if root.join("usr/bin/containerd").exists() && root.join("usr/bin/kubectl").exists() {
         return Ok(root);
     }
     fs::create_dir_all(&place)?;
@@ -248,7 +248,7 @@ fn root(suite: &str) -> Result<PathBuf> {
     eprintln!("making a {suite} root with containerd; this takes a minute");
     output(
         Command::new("mmdebstrap")
-            .args(["--variant=apt", "--include=containerd,runc,busybox-static"])
+            .args(["--variant=apt", "--include=containerd,runc,busybox-static,kubernetes-client"])
             .arg("--aptopt=Acquire::Check-Valid-Until \"false\"")
             .arg(suite)
             .arg(&fresh),

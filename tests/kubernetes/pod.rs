@@ -51,6 +51,11 @@ impl Pod {
         self
     }
 
+    pub(crate) fn host_pid(mut self) -> Pod {
+        self.options.pid = NamespaceMode::NODE.into();
+        self
+    }
+
     /// Container ids from 0 are host ids from `first`.
     pub(crate) fn user_namespace(mut self, first: u32) -> Pod {
         let map = vec![IDMapping { host_id: first, container_id: 0, length: 65536, ..IDMapping::default() }];
@@ -113,6 +118,39 @@ impl Sandbox {
             ..CreateContainerRequest::default()
         };
         let made: CreateContainerResponse = cri.call("CreateContainer", &request).await?;
+        Ok(made.container_id)
+    }
+
+    /// Starts a container of another image, with a read-only root and the default seccomp profile; its id.
+    pub(crate) async fn start_image(
+        &self,
+        cri: &Cri,
+        image: &str,
+        mut config: ContainerConfig,
+        capabilities: Option<Capability>,
+        user: Option<i64>,
+    ) -> Result<String> {
+        let context = LinuxContainerSecurityContext {
+            namespace_options: Some(self.pod.options.clone()).into(),
+            capabilities: capabilities.into(),
+            run_as_user: user.map(|value| Int64Value { value, ..Int64Value::default() }).into(),
+            readonly_rootfs: true,
+            seccomp: Some(SecurityProfile::default()).into(),
+            ..LinuxContainerSecurityContext::default()
+        };
+        let linux = LinuxContainerConfig { security_context: Some(context).into(), ..LinuxContainerConfig::default() };
+        let attempt = NUMBER.fetch_add(1, Relaxed);
+        config.metadata = Some(ContainerMetadata { name: "it".into(), attempt, ..ContainerMetadata::default() }).into();
+        config.image = Some(ImageSpec { image: image.into(), ..ImageSpec::default() }).into();
+        config.linux = Some(linux).into();
+        let request = CreateContainerRequest {
+            pod_sandbox_id: self.id.clone(),
+            config: Some(config).into(),
+            sandbox_config: Some(self.pod.config.clone()).into(),
+            ..CreateContainerRequest::default()
+        };
+        let made: CreateContainerResponse = cri.call("CreateContainer", &request).await?;
+        start(cri, &made.container_id).await?;
         Ok(made.container_id)
     }
 
