@@ -4,6 +4,7 @@ CARGO   ?= cargo
 PREFIX  ?= /usr
 DESTDIR ?=
 ARCH    := $(shell uname -m)
+IMAGE   ?= oci-ipc-hook:0.1.0
 TARGET  ?= $(ARCH)-unknown-linux-musl
 
 bindir      = $(DESTDIR)$(PREFIX)/libexec/oci/hooks.d
@@ -13,7 +14,7 @@ profilesdir = $(DESTDIR)$(PREFIX)/share/oci-ipc-hook/profiles.d
 mandir      = $(DESTDIR)$(PREFIX)/share/man
 docdir      = $(DESTDIR)$(PREFIX)/share/doc/oci-ipc-hook
 
-.PHONY: all build demo test test-all bench lint install clean help
+.PHONY: all build nri image demo test test-all bench lint install clean help
 
 all: build
 
@@ -26,6 +27,14 @@ target = $$(tools/target $(TARGET))
 build: ## what ships: a static binary; its path is the last line
 	@t=$(target) && if [ -n "$$t" ]; then $(CARGO) build --release --locked --target $$t && echo target/$$t/release/oci-ipc-hook; \
 	else $(CARGO) build --release --locked && echo target/release/oci-ipc-hook; fi
+
+nri: ## the hook and the NRI plugin for Kubernetes; the plugin's path is the last line
+	@t=$(target) && if [ -n "$$t" ]; then $(CARGO) build --release --locked --target $$t --features nri --bins && \
+	  echo target/$$t/release/oci-ipc-nri; \
+	else $(CARGO) build --release --locked --features nri --bins && echo target/release/oci-ipc-nri; fi
+
+image: ## the container image for Kubernetes, with buildah; nothing is pulled
+	@bin=$$($(MAKE) -s nri | tail -n 1) && buildah bud --pull-never --build-arg BINARIES=$${bin%/*} -t $(IMAGE) -f Containerfile .
 
 demo: ## the whole job in a namespace of its own, no root needed
 	@bin=$$($(MAKE) -s build | tail -n 1) && echo "$$bin demo" && $$bin demo
@@ -42,6 +51,7 @@ bench: ## against a C floor, Go and sh twins; writes docs/benchmarks.md and .svg
 lint: ## formatting, clippy, documentation
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features kubernetes-tests -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
 install: build ## binary, hooks.d file, profiles, manual below DESTDIR and PREFIX

@@ -7,6 +7,7 @@ use crate::hooksd::{self, HOOKS_DIRS, HookFile, MAX_HOOK_FILE};
 use crate::kernel::file::read_regular;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// Largest configuration of an engine that is read.
@@ -207,6 +208,17 @@ fn containerd(root: &Path) -> Finding {
     let plugins = std::fs::read_dir(root.join("opt/nri/plugins")).into_iter().flatten().flatten();
     let plugin = plugins.map(|e| e.file_name().to_string_lossy().into_owned()).find(|n| n.contains("oci-ipc"));
     ways.extend(plugin.map(|name| format!("NRI plugin {name}")));
+    match registered(root) {
+        Some(true) => ways.push("an NRI plugin is registered".to_owned()),
+        Some(false) if ways.is_empty() => {
+            return Finding::problem(
+                what,
+                "the NRI plugin that was registered here is gone: annotated pods start unprepared",
+                "see the log of the DaemonSet's pod on this node, or of the service that runs oci-ipc-nri",
+            );
+        }
+        _ => {}
+    }
     let file = root.join("etc/containerd/config.toml");
     let text = read_regular(&file, MAX_CONFIG).ok().and_then(|b| String::from_utf8(b).ok()).unwrap_or_default();
     let mut annotations = false;
@@ -245,6 +257,14 @@ fn containerd(root: &Path) -> Finding {
         ),
         _ => Finding::ok(what, ways.join(", ")),
     }
+}
+
+/// Whether an NRI plugin that registered itself lives: it holds the lock of its readiness file. `None`: there was none.
+fn registered(root: &Path) -> Option<bool> {
+    let files = std::fs::read_dir(root.join("run/oci-ipc-hook/nri")).into_iter().flatten().flatten();
+    let files = files.filter(|file| file.file_type().is_ok_and(|kind| kind.is_file()));
+    let held = files.filter_map(|file| File::open(file.path()).ok());
+    held.map(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))).reduce(|a, b| a || b)
 }
 
 /// Every string with the nearest key above it.
@@ -352,5 +372,19 @@ mod tests {
         assert!(tree.of("containerd")[0].found.contains("base_runtime_spec /base.json has the hook"));
         tree.file("etc/containerd/config.toml", "").file("opt/nri/plugins/10-oci-ipc-nri", "");
         assert!(tree.of("containerd")[0].found.contains("NRI plugin 10-oci-ipc-nri"));
+    }
+
+    #[test]
+    fn a_registered_nri_plugin_is_one_that_holds_its_file() {
+        let tree = Tree::new("nri");
+        tree.file("etc/containerd/config.toml", "").file("run/oci-ipc-hook/nri/plugin", "oci-ipc-nri 1\n");
+        let gone = &tree.of("containerd")[0];
+        assert_eq!(gone.level, Level::Problem);
+        assert!(gone.found.contains("is gone"), "{gone:?}");
+        let held = File::open(tree.0.join("run/oci-ipc-hook/nri/plugin")).unwrap();
+        held.lock().unwrap();
+        let found = &tree.of("containerd")[0];
+        assert_eq!(found.level, Level::Ok);
+        assert!(found.found.contains("is registered"), "{found:?}");
     }
 }

@@ -18,7 +18,7 @@ pub(crate) const CASES: &[(&str, Case)] = &[
     ("hostIPC is refused", |n| Box::pin(host_ipc(n))),
     ("a pod with a user namespace", |n| Box::pin(user_namespace(n))),
     ("a restarted container finds the namespace right", |n| Box::pin(container_restart(n))),
-    ("without the plugin pods start unprepared", |n| Box::pin(no_plugin(n))),
+    ("without the plugin pods start unprepared; doctor says so", |n| Box::pin(no_plugin(n))),
 ];
 
 /// Everything a container can see of what is asked here.
@@ -231,5 +231,11 @@ async fn no_plugin(node: &mut Node) -> Result<Outcome> {
     let sandbox = Pod::new("alone").profile("app").run(&cri).await?;
     same(&sandbox.first_view(&cri, "app", SHOW).await?, DEFAULTS)?;
     ensure!(!node.plugin_ready()?, "the readiness check sees a plugin");
+    setup(node).await?;
+    let said = node.doctor()?;
+    ensure!(said.contains("an NRI plugin is registered"), "{said}");
+    node.kill_plugin()?;
+    let said = node.doctor()?;
+    ensure!(said.contains("annotated pods start unprepared"), "{said}");
     passed()
 }

@@ -134,7 +134,7 @@ impl Node {
             .arg("--profiles-dir")
             .arg(self.dir.join("profiles.d"))
             .arg("--ready-file")
-            .arg(self.dir.join("ready"))
+            .arg(self.ready_file())
             .stderr(log)
             .stdin(Stdio::null())
             .spawn()?;
@@ -144,8 +144,20 @@ impl Node {
 
     pub(crate) fn plugin_ready(&self) -> Result<bool> {
         let mut check = Command::new(binary("oci-ipc-nri"));
-        check.args(["ready", "--ready-file"]).arg(self.dir.join("ready")).stderr(Stdio::null());
+        check.args(["ready", "--ready-file"]).arg(self.ready_file()).stderr(Stdio::null());
         Ok(check.status()?.success())
+    }
+
+    /// Where `doctor` looks on a node.
+    fn ready_file(&self) -> PathBuf {
+        self.root.join("run/oci-ipc-hook/nri/plugin")
+    }
+
+    /// What `doctor` says on this node.
+    pub(crate) fn doctor(&self) -> Result<String> {
+        fs::copy(binary("oci-ipc-hook"), self.root.join("tmp/oci-ipc-hook"))?;
+        let said = Command::new("chroot").arg(&self.root).args(["/tmp/oci-ipc-hook", "doctor"]).output()?;
+        Ok(String::from_utf8_lossy(&[said.stdout, said.stderr].concat()).into_owned())
     }
 
     /// SIGKILL.
@@ -258,7 +270,7 @@ pub(crate) fn root(suite: &str) -> Result<PathBuf> {
 }
 
 fn prepare(root: &Path) -> Result<()> {
-    for state in ["var/lib/test", "run/test", "run/nri", "run/netns", "var/run/netns"] {
+    for state in ["var/lib/test", "run/test", "run/nri", "run/oci-ipc-hook", "run/netns", "var/run/netns"] {
         let _ = fs::remove_dir_all(root.join(state));
     }
     for dir in ["etc/containerd", "opt/cni/bin", "etc/cni/net.d", "run", "tmp"] {
