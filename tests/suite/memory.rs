@@ -168,8 +168,9 @@ fn at_the_limit_the_hook_dies_and_the_container_lives() {
         return skip("strace is not installed");
     }
     group.limit(128 * MIB);
-    // Larger than the hook: the one that the kernel would take otherwise.
-    let (container, dir) = (group.container(20), Dir::new());
+    // Larger than the hook: the one that the kernel would take otherwise. The kernel weighs oom_score_adj in whole
+    // thousandths of the limit, rounded down to pages; in a group of 20 MB that could tip the scales.
+    let (container, dir) = (group.container(60), Dir::new());
     let profile = dir.profile(&sets(4));
     let binary = binary();
     let command = [binary.to_str().expect("text"), "--profile-file", &profile];
