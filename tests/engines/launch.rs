@@ -4,6 +4,7 @@ use crate::outcome::{Outcome, Stop};
 use crate::seen::Seen;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::mem;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -18,7 +19,7 @@ pub struct Launch {
     child: Child,
     lines: Receiver<String>,
     errors: Receiver<String>,
-    after: Option<Command>,
+    after: Vec<Command>,
     notes: String,
     log: Option<PathBuf>,
     /// What the workload has reported so far.
@@ -80,12 +81,12 @@ impl Launch {
                 error_sender.send(String::from_utf8_lossy(&text).into_owned())
             });
         }
-        Ok(Launch { child, lines, errors, after: None, notes: String::new(), log: None, seen: Seen::default() })
+        Ok(Launch { child, lines, errors, after: Vec::new(), notes: String::new(), log: None, seen: Seen::default() })
     }
 
     /// The same, with a command to run when the container has ended.
     pub fn then(mut self, after: Command) -> Self {
-        self.after = Some(after);
+        self.after.push(after);
         self
     }
 
@@ -127,7 +128,7 @@ impl Launch {
         self.read_log()?;
         let mut text = self.errors.recv_timeout(GIVE_UP).unwrap_or_default();
         text.push_str(&self.notes);
-        if let Some(mut after) = self.after.take() {
+        for mut after in mem::take(&mut self.after) {
             let out = after.output()?;
             text.push_str(&String::from_utf8_lossy(&out.stderr));
         }

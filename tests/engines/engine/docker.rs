@@ -16,7 +16,8 @@ use std::sync::Mutex;
 /// A dockerd of its own, with one runtime below it.
 pub struct Docker {
     name: &'static str,
-    runtime: PathBuf,
+    /// The runtime below.
+    pub runtime: PathBuf,
     client: PathBuf,
     daemon: Daemon,
     directory: PathBuf,
@@ -84,13 +85,17 @@ impl Docker {
         let mut args = vec!["wrap", "--runtime", &runtime];
         args.extend(hook.args.iter().map(String::as_str));
         args.push("--");
-        self.register(lab, &args)
+        self.register_tool(lab, &args)
     }
 
     /// The name of the runtime in daemon.json that runs the tool with these arguments.
-    pub fn register(&self, lab: &Lab, args: &[&str]) -> Outcome<String> {
+    pub fn register_tool(&self, lab: &Lab, args: &[&str]) -> Outcome<String> {
+        self.register(json!({"path": lab.programs.tool, "runtimeArgs": args}), lab)
+    }
+
+    /// The name of this runtime in daemon.json.
+    pub fn register(&self, entry: Value, lab: &Lab) -> Outcome<String> {
         let mut runtimes = self.runtimes.lock().map_err(|e| Stop::Fail(e.to_string()))?;
-        let entry = json!({"path": lab.programs.tool, "runtimeArgs": args});
         if let Some((name, _)) = runtimes.iter().find(|(_, known)| **known == entry) {
             return Ok(name.clone());
         }

@@ -62,7 +62,9 @@ impl Podman {
             output(podman.podman(lab, &["load", "--quiet", "--input", &lab.image.to_string_lossy()]))?;
         }
         let probe = podman.launch(lab, &Container::new(lab.unique("probe")))?.finish()?;
-        if runtime == "youki" && rootless && probe.text.contains("failed to create dir /sys/fs/cgroup") {
+        let no_cgroup =
+            ["CreateDir", "PermissionDenied", "/sys/fs/cgroup/"].iter().all(|word| probe.text.contains(word));
+        if runtime == "youki" && rootless && no_cgroup {
             // It is a matter of this machine: with version 2 a user has cgroups to give.
             let reason = "youki wants a cgroup, and rootless podman has none with cgroups version 1";
             podman.unusable = Some(reason.to_owned());

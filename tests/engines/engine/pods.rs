@@ -162,6 +162,21 @@ impl Pods {
         known.get(name).cloned().ok_or_else(|| Stop::Fail(format!("there is no container {name}")))
     }
 
+    /// Removes the container when it has ended, and the pod that was made for it: its objects count against their owner's
+    /// limits on the whole host.
+    fn with_removal(&self, lab: &Lab, container: &Container, launch: Launch, pod: &str, id: &str) -> Outcome<Launch> {
+        let own_pod = !matches!(container.ipc, Ipc::Join(_));
+        let steps =
+            [("RemoveContainer", id, true), ("StopPodSandbox", pod, own_pod), ("RemovePodSandbox", pod, own_pod)];
+        steps.into_iter().filter(|(_, id, wanted)| *wanted && !id.is_empty()).try_fold(
+            launch,
+            |launch, (method, id, _)| {
+                let stem = lab.scratch.join(lab.unique("remove"));
+                Ok(launch.then(self.cri.command(&stem, method, &Message::default().text(1, id))?))
+            },
+        )
+    }
+
     /// Creates the container in its pod and starts it.
     fn start(&self, lab: &Lab, container: &Container, annotations: &[(String, String)]) -> Outcome {
         let config = self.pod(lab, &container.name, container);
@@ -267,11 +282,8 @@ impl Engine for Pods {
         let launch = Launch::start_beside(reader, || self.start(lab, container, &annotations))?;
         match self.known(&container.name) {
             // Returns when the runtime has deleted it, poststop hooks included.
-            Ok((_, id)) if !id.is_empty() => {
-                let stem = lab.scratch.join(lab.unique("remove"));
-                Ok(launch.then(self.cri.command(&stem, "RemoveContainer", &Message::default().text(1, &id))?))
-            }
-            _ => Ok(launch),
+            Ok((pod, id)) => self.with_removal(lab, container, launch, &pod, &id),
+            Err(_) => Ok(launch),
         }
     }
 
