@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// Started by the runtime (a link NN-oci-ipc-nri in its plugin directory) it takes the socket it is given; otherwise it
 /// registers itself and registers again whenever the runtime restarts.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(name = "oci-ipc-nri", version)]
 pub(crate) struct Options {
     /// The runtime's NRI socket.
     #[arg(long, value_name = "PATH", default_value = "/var/run/nri/nri.sock")]
