@@ -64,6 +64,7 @@ fn install(options: &Options, host: &Path) -> anyhow::Result<()> {
 /// Takes the host's view while there is one thread, then serves until told to stop.
 fn serve(options: Options) -> anyhow::Result<()> {
     let inherited = connection::inherited()?;
+    settings::make_private(Path::new(settings::RECORDS))?;
     let fit = settings(&options)?;
     node::take_the_hosts_view();
     tokio::runtime::Builder::new_current_thread()

@@ -2,9 +2,9 @@
 
 use crate::log;
 use anyhow::{Context as _, bail};
-use std::fs::{File, TryLockError, create_dir_all, remove_file, rename};
+use std::fs::{DirBuilder, File, TryLockError, remove_file, rename};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// How every readiness file begins, so that no other file is ever taken for one.
@@ -32,11 +32,12 @@ impl Ready {
     /// A new file each time, moved into place when it is locked: there is no moment with an unlocked one.
     fn write(&self) -> anyhow::Result<File> {
         let parent = self.path.parent().unwrap_or(Path::new("/"));
-        create_dir_all(parent).with_context(|| parent.display().to_string())?;
+        // The default lies in the hook's own directory, which is nobody else's business.
+        DirBuilder::new().recursive(true).mode(0o700).create(parent).with_context(|| parent.display().to_string())?;
         let fresh = self.path.with_extension(format!("{}", std::process::id()));
         let mut file = File::create(&fresh).with_context(|| fresh.display().to_string())?;
         file.try_lock().with_context(|| format!("lock {}", fresh.display()))?;
-        write!(file, "{MARK}{}\n", std::process::id())?;
+        writeln!(file, "{MARK}{}", std::process::id())?;
         rename(&fresh, &self.path).with_context(|| self.path.display().to_string())?;
         sweep(parent, &self.path);
         Ok(file)
@@ -87,6 +88,7 @@ pub(crate) fn check(path: &Path) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::create_dir_all;
 
     fn path(name: &str) -> PathBuf {
         let dir = std::env::temp_dir().join(format!("oci-ipc-nri-{}-{name}", std::process::id()));

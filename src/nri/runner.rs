@@ -61,7 +61,7 @@ impl Runner {
     /// Takes away what a pod that has ended left behind.
     pub(crate) async fn clean_up(&self, id: &str, limit: Duration) -> Result<(), String> {
         let mut command = Command::new(&self.hook);
-        self.run(command.arg("cleanup"), &state(id, "stopped", None, &[]), id, limit).await
+        self.run(command.arg("hook"), &state(id, "stopped", None, &[]), id, limit).await
     }
 
     async fn run(&self, command: &mut Command, state: &[u8], id: &str, limit: Duration) -> Result<(), String> {

@@ -6,7 +6,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -55,6 +55,20 @@ fn names(dir: &Path) -> Result<Vec<String>> {
     let mut names: Vec<_> = names.filter(|name| name.ends_with(".toml")).collect();
     names.sort();
     Ok(names)
+}
+
+/// The hook's records; the hook uses them only if nobody else can look in.
+pub(crate) const RECORDS: &str = "/run/oci-ipc-hook";
+
+/// Makes a directory that the kubelet made for everybody to read ours alone. One that is not there, not ours or a link
+/// stays as it is.
+pub(crate) fn make_private(dir: &Path) -> Result<()> {
+    let Ok(found) = fs::symlink_metadata(dir) else { return Ok(()) };
+    let ours = found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw();
+    if ours && found.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(dir, Permissions::from_mode(0o700)).with_context(|| dir.display().to_string())?;
+    }
+    Ok(())
 }
 
 /// Asks the hook what it thinks of the files; the error is what it says.
@@ -139,6 +153,23 @@ mod tests {
         assert_eq!(fs::read_to_string(&written[1]).unwrap(), "d");
         assert_eq!(fs::metadata(&profiles).unwrap().permissions().mode() & 0o777, 0o755);
         assert!(!profiles.join("old.toml").exists());
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_directory_made_for_everybody_becomes_private_and_a_links_target_does_not() {
+        let dir = scratch("private");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (records, link, target) = (dir.join("records"), dir.join("link"), dir.join("target"));
+        for path in [&records, &target] {
+            fs::create_dir(path).unwrap();
+            fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+        }
+        symlink(&target, &link).unwrap();
+        for path in [&records, &link, &dir.join("none")] {
+            make_private(path).unwrap();
+        }
+        assert_eq!((mode(&records), mode(&target)), (0o700, 0o755));
         fs::remove_dir_all(&dir).unwrap();
     }
 

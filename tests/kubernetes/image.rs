@@ -8,6 +8,7 @@ use crate::pod::Pod;
 use crate::{Case, Outcome};
 use anyhow::{Context as _, Result, ensure};
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -145,6 +146,8 @@ async fn contained(node: &mut Node) -> Result<Outcome> {
     registered(&cri, &started).await?;
     let sandbox = Pod::new("contained").profile("app").run(&cri).await?;
     same(&sandbox.first_view(&cri, "app", SHOW).await?, PREPARED)?;
+    let records = fs::metadata(node.root.join("run/oci-ipc-hook"))?;
+    ensure!(records.permissions().mode() & 0o777 == 0o700, "the hook would refuse this directory of records");
     Ok(Outcome::Passed(String::new()))
 }
 
