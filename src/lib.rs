@@ -19,6 +19,8 @@ pub mod doctor;
 pub mod enter;
 pub mod error;
 pub mod finding;
+#[cfg(any(test, feature = "fake-kernel"))]
+pub mod fuzzing;
 pub mod hook;
 pub mod hooksd;
 pub mod inject;

@@ -340,14 +340,14 @@ struct Holder {
 
 impl Holder {
     fn host(dir: &Dir) -> Holder {
-        let script = "mkdir -p run/systemd/journal mnt && mount --bind run /run && echo ready && exec cat";
+        let script = "mkdir -p run/systemd/journal mnt && mount --bind run /run && echo ready && exec cat >/dev/null";
         let mut command = Command::new("unshare");
         command.args(["--ipc", "--mount", "--propagation", "private", "sh", "-c", script]).current_dir(dir.path());
         Holder::start(command)
     }
 
     fn container(variant: Variant) -> Holder {
-        let script = "echo ready; exec cat";
+        let script = "echo ready; exec cat >/dev/null";
         let unshare = |options: &[&str]| {
             let mut command = Command::new("unshare");
             command.args(["--ipc"]).args(options).args(["sh", "-c", script]);

@@ -31,6 +31,24 @@ fn objects(owner: Owner) -> [ObjectSpec; 4] {
 
 /// Every sysctl written, every kind of object made for each owner, all undone; with the ids that the container sees.
 fn work_in(ns: &mut Joined, owners: &[Owner]) {
+    write_sysctls(ns);
+    make_objects(ns, owners);
+}
+
+/// As [`work_in`], where a plain user is root: up to Linux 6.8 only the host's root may write the sysctls.
+fn work_as_plain_user_in(ns: &mut Joined) {
+    let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/sys/kernel/msgmax").unwrap());
+    if owner == identity::effective_ids().uid {
+        write_sysctls(ns);
+    } else {
+        let refused = ns.write_sysctl(Sysctl::Msgmax, SysctlValue::Number(9000)).unwrap_err();
+        assert_eq!(refused.errno, Errno::EACCES);
+        assert_eq!(ns.read_sysctl(Sysctl::Msgmax).unwrap(), Sysctl::Msgmax.kernel_default());
+    }
+    make_objects(ns, &OWNERS[..1]);
+}
+
+fn write_sysctls(ns: &mut Joined) {
     for s in Sysctl::ALL {
         let new = match s.kernel_default() {
             SysctlValue::Number(n) if s == Sysctl::ShmRmidForced => SysctlValue::Number(n),
@@ -43,7 +61,11 @@ fn work_in(ns: &mut Joined, owners: &[Owner]) {
             panic!("{s}: {e}");
         }
         assert_eq!(ns.read_sysctl(s).unwrap(), new, "{s}");
+        ns.write_sysctl(s, s.kernel_default()).unwrap();
     }
+}
+
+fn make_objects(ns: &mut Joined, owners: &[Owner]) {
     for owner in owners {
         let made: Vec<_> = objects(*owner)
             .iter()
@@ -59,9 +81,6 @@ fn work_in(ns: &mut Joined, owners: &[Owner]) {
         assert_eq!(Existing::from(&list.mqueue[0]), made[3]);
         assert_eq!(Existing::from(&list.msg[0]), made[2]);
         assert_eq!(Existing::from(&list.shm[0]), made[0]);
-        for s in Sysctl::ALL {
-            ns.write_sysctl(s, s.kernel_default()).unwrap();
-        }
         for object in made {
             ns.remove(&object).unwrap();
             assert_eq!(ns.find(object.id.as_ref().unwrap()).unwrap(), None);
@@ -162,12 +181,12 @@ fn a_plain_user_works_in_his_own_container() {
             let mut ns = enter(&container);
             assert_eq!(*ns.maps(), IdMaps::identity(), "ids are the container's own");
             assert_eq!(identity::effective_ids(), Owner { uid: 0, gid: 0 });
-            work_in(&mut ns, &OWNERS[..1]);
+            work_as_plain_user_in(&mut ns);
         });
         in_child(|| {
             become_user(1234);
             let ns = Process::open(container.pid()).unwrap().ipc_namespace().unwrap();
-            work_in(&mut Joined::join(None, &ns, IdMaps::identity()).unwrap(), &OWNERS[..1]);
+            work_as_plain_user_in(&mut Joined::join(None, &ns, IdMaps::identity()).unwrap());
         });
         in_child(|| {
             become_user(1235);

@@ -30,7 +30,7 @@ impl Container {
     /// A fresh namespace, with more options of unshare(1).
     pub fn with(options: &[&str]) -> Container {
         let mut command = Command::new("unshare");
-        command.arg("--ipc").args(options).args(["sh", "-c", "echo ready; exec cat"]);
+        command.arg("--ipc").args(options).args(["sh", "-c", "echo ready; exec cat >/dev/null"]);
         Container::start(command)
     }
 
@@ -47,7 +47,7 @@ impl Container {
     /// A fresh namespace of an ordinary user, root of its user namespace; to be called by root.
     pub fn of_user(id: u32) -> Container {
         let mut command = as_user(id, "unshare");
-        command.args(["--ipc", "--map-root-user", "sh", "-c", "echo ready; exec cat"]);
+        command.args(["--ipc", "--map-root-user", "sh", "-c", "echo ready; exec cat >/dev/null"]);
         Container::start(command)
     }
 

@@ -1,0 +1,4 @@
+//! See `oci_ipc_hook::fuzzing::plan`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| oci_ipc_hook::fuzzing::plan(input));
