@@ -146,4 +146,6 @@ pub struct Existing {
     pub ctime: i64,
     /// `sem_otime`; 0 for the others and for a set that no semop has touched.
     pub otime: i64,
+    /// Inode of a POSIX queue, which a later one of that name does not have; 0 for the others.
+    pub inode: u64,
 }

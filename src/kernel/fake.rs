@@ -147,6 +147,7 @@ impl Ipc for Fake {
             in_use: 0,
             ctime: 0,
             otime: i64::from(kind == Kind::Sem),
+            inode: if kind == Kind::Mqueue { self.next_id.unsigned_abs().into() } else { 0 },
         };
         self.next_id += 1;
         self.objects.insert(spec.id.clone(), (made.clone(), values));

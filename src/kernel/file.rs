@@ -48,7 +48,7 @@ impl FileError {
         }
     }
 
-    fn from_open(call: &'static str, errno: Errno) -> FileError {
+    pub(super) fn from_open(call: &'static str, errno: Errno) -> FileError {
         match errno {
             Errno::ENOENT => FileError::NotFound,
             Errno::ELOOP => FileError::Link,
@@ -184,11 +184,11 @@ pub(super) fn in_user_namespace() -> bool {
     !crate::ipc::IdMap::parse(&map).is_ok_and(|map| map.is_identity())
 }
 
-fn stat(fd: &OwnedFd) -> Result<FileStat, FileError> {
+pub(super) fn stat(fd: &OwnedFd) -> Result<FileStat, FileError> {
     fstat(fd).map_err(|e| FileError::Io("fstat", e))
 }
 
-fn read_known(fd: &OwnedFd, stat: &FileStat, limit: usize) -> Result<Vec<u8>, FileError> {
+pub(super) fn read_known(fd: &OwnedFd, stat: &FileStat, limit: usize) -> Result<Vec<u8>, FileError> {
     if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
         return Err(FileError::NotRegular);
     }

@@ -162,6 +162,20 @@ pub fn real_uid() -> uid_t {
     unsafe { libc::getuid() }
 }
 
+/// Back to the saved ids: who this thread was before it acted for somebody else. Nothing happens when it acts for nobody.
+pub fn resume_saved() -> Result<(), SysError> {
+    let failed = |call| move |errno| SysError::new(call, errno);
+    let gid = nix::unistd::getresgid().map_err(failed("getresgid"))?;
+    if gid.effective != gid.saved {
+        set_group_ids(gid.saved.as_raw(), gid.saved.as_raw())?;
+    }
+    let uid = nix::unistd::getresuid().map_err(failed("getresuid"))?;
+    if uid.effective != uid.saved {
+        set_user_ids(uid.saved.as_raw(), uid.saved.as_raw())?;
+    }
+    Ok(())
+}
+
 /// Whom this thread acts for. Owner and creator of a new object are the effective ids, RLIMIT_MSGQUEUE is charged to the
 /// real one; so both are taken, while the saved ids keep the way back open.
 #[derive(Debug)]

@@ -116,7 +116,8 @@ impl Joined {
         let same_creator = object.kind == Kind::Mqueue || object.creator == now.creator;
         // The capacity of a System V queue is the one measure that changes during its life.
         let same_extent = object.kind == Kind::Msg || object.extent == now.extent;
-        object.id == now.id && same_creator && same_extent && object.message_size == now.message_size
+        let same_queue = object.inode == now.inode && object.message_size == now.message_size;
+        object.id == now.id && same_creator && same_extent && same_queue
     }
 }
 

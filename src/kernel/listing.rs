@@ -40,6 +40,8 @@ pub struct MqueueRecord {
     pub owner: Owner,
     /// Permission bits.
     pub mode: Mode,
+    /// Number of its inode.
+    pub inode: u64,
     /// `None` when we may not open it.
     pub content: Option<MqueueContent>,
 }
@@ -88,6 +90,7 @@ impl From<&MqueueRecord> for Existing {
             in_use: content.messages,
             ctime: 0,
             otime: 0,
+            inode: r.inode,
         }
     }
 }
@@ -195,6 +198,7 @@ fn describe(dir: &OwnedFd, name: &CStr) -> Result<MqueueRecord, SysError> {
         name: [b"/", name.to_bytes()].concat(),
         owner: Owner { uid: stat.st_uid, gid: stat.st_gid },
         mode: Mode::from_kernel(stat.st_mode),
+        inode: stat.st_ino,
         content,
     };
     match open_below("open queue", dir, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW) {

@@ -91,6 +91,7 @@ fn describe(name: &QueueName, queue: &OwnedFd) -> Result<Existing, SysError> {
         in_use: found.messages as u64,
         ctime: 0,
         otime: 0,
+        inode: stat.st_ino,
     })
 }
 

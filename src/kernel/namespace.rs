@@ -126,6 +126,16 @@ impl NamespaceFd {
         find_lock(&std::fs::read_to_string("/proc/locks").ok()?, self.id)
     }
 
+    /// Finds a namespace that some process is in. `None`: no process that can be seen from here.
+    pub fn by_id(id: NamespaceId) -> Option<NamespaceFd> {
+        processes().find_map(|pid| {
+            let path = proc_path(pid, "/ns/ipc");
+            stat_path("stat", path.as_c_str()).ok().filter(|s| identify(s) == id)?;
+            let fd = open("open /proc/PID/ns/ipc", path.as_c_str(), OFlag::O_RDONLY).ok()?;
+            NamespaceFd::trusted(fd).ok().filter(|ns| ns.id == id)
+        })
+    }
+
     /// All processes in this namespace that can be seen from here.
     pub fn members(&self) -> Vec<i32> {
         processes().filter(|pid| self.has_member(*pid)).collect()

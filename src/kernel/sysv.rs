@@ -235,5 +235,6 @@ pub(super) fn existing(kind: Kind, id: Option<ObjectId>, sysv_id: i32, perm: &Pe
         in_use: 0,
         ctime: 0,
         otime: 0,
+        inode: 0,
     }
 }

@@ -136,6 +136,7 @@ impl Common {
             in_use: 0,
             ctime: self.ctime,
             otime: 0,
+            inode: 0,
         }
     }
 }
