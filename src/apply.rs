@@ -1,6 +1,6 @@
 //! Follows a plan, step by step, and takes everything back when one fails. The only place where anything changes.
 
-mod explain;
+pub(crate) mod explain;
 
 use crate::error::{Error, Result};
 use crate::ipc::{Existing, ObjectSpec, Shape, Sysctl, SysctlValue};

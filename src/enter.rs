@@ -87,6 +87,11 @@ impl Found {
         }
     }
 
+    /// The namespace itself.
+    pub fn namespace(&self) -> &NamespaceFd {
+        &self.ns
+    }
+
     /// Which namespace.
     pub fn id(&self) -> NamespaceId {
         self.ns.id()

@@ -1,6 +1,7 @@
-//! The hook: state on stdin → request → plan → apply → log.
+//! The hook: state on stdin → request → plan → apply → log; or, for a container that has stopped, the clean-up.
 
 use crate::apply::Ending;
+use crate::cleanup;
 use crate::enter::Target;
 use crate::error::{Error, Exit, Result};
 use crate::installed::{self, RequestOptions};
@@ -8,6 +9,8 @@ use crate::kernel::file::{FileError, read_regular};
 use crate::log::{self, Event};
 use crate::oci::{Moment, Spec, State, bundle};
 use crate::policy::OnError;
+use crate::record::{self, About};
+use crate::report::{Report, Subject};
 use crate::request::annotation::Annotations;
 use crate::session::{Order, Session};
 use std::path::Path;
@@ -20,37 +23,45 @@ pub fn run(options: &RequestOptions, stdin: &[u8]) -> Exit {
         Ok(state) => state,
         Err(error) => return fail(None, &error),
     };
+    if state.is_stopped() {
+        return cleanup::run(&state);
+    }
     let mut session = match order(options, &state) {
         Ok(Some(order)) => Session::new(order),
         Ok(None) => return Exit::Done,
         Err(error) => {
-            let event = Event { outcome: "refused", error: Some(&error), ..event(&state, start) };
-            event.send();
+            Event { error: Some(&error), ..event(&state, start) }.send();
+            keep_refusal(&state, &error);
             return settle(&state, &error, on_early_error(options));
         }
     };
-    let result = session.ready().and_then(|mut ready| ready.apply().map(|outcome| (ready, outcome)));
-    let namespace = session.namespace_id();
-    let error = match &result {
-        Ok((ready, outcome)) => {
-            let error = outcome.error.clone();
-            let plan = Some(&ready.plan);
-            let word = log::word(outcome);
-            Event { namespace, outcome: word, error: error.as_ref(), plan, ..event(&state, start) }.send();
-            error
-        }
-        Err(error) => {
-            Event { namespace, outcome: "refused", error: Some(error), ..event(&state, start) }.send();
-            Some(error.clone())
-        }
+    let result = session.run();
+    let (plan, outcome, error) = match &result {
+        Ok((ready, outcome)) => (Some(&ready.plan), log::word(outcome), outcome.error.as_ref()),
+        Err(error) => (None, "refused", Some(error)),
     };
-    match error {
-        None => Exit::Done,
+    Event { namespace: session.namespace_id(), outcome, error, plan, ..event(&state, start) }.send();
+    let Some(error) = error else { return Exit::Done };
+    // That the failure cannot be kept is not what failed.
+    let _ = match &result {
+        Ok((ready, outcome)) => session.keep_failure(&Report::applied(&session.subject(), &ready.plan, outcome)),
+        Err(error) => session.keep_failure(&Report::refused(&session.subject(), error)),
+    };
+    match &result {
         // A namespace that could not be put back is no place to start in.
-        Some(error) if result.is_ok_and(|(_, outcome)| outcome.ending == Ending::Partial) => {
-            fail(Some(&state.id), &error)
-        }
-        Some(error) => settle(&state, &error, session.config().on_error.value),
+        Ok((_, outcome)) if outcome.ending == Ending::Partial => fail(Some(&state.id), error),
+        _ => settle(&state, error, session.config().on_error.value),
+    }
+}
+
+/// Keeps what was refused before a namespace was looked for; not of a state that asks for nothing possible.
+fn keep_refusal(state: &State<'_>, error: &Error) {
+    if state.moment().is_ok() {
+        let container = Some(state.id.to_string());
+        let bundle = state.bundle.as_deref().map(str::to_owned);
+        let subject = Subject { container: container.as_deref(), ..Subject::default() };
+        let report = Report::refused(&subject, error);
+        let _ = record::keep_failure(&About { container: container.clone(), bundle, ..About::default() }, &report);
     }
 }
 
@@ -77,16 +88,14 @@ fn order(options: &RequestOptions, state: &State<'_>) -> Result<Option<Order>> {
     if annotations.is_empty() && !options.asks() {
         return Ok(None);
     }
-    let (pid, late) = match state.moment()? {
-        Moment::Prepare { pid, late } => (pid, late),
-        Moment::CleanUp => return Ok(None),
-    };
+    let Moment::Prepare { pid, late } = state.moment()? else { return Ok(None) };
     let config = installed::read_config(options)?;
     config.admit(&annotations)?;
     let spec = state.bundle.as_deref().map(read_bundle).transpose()?;
     let profiles = installed::read_profiles(options, annotations)?;
     let (target, container, memory) = (Target::Pid(pid), Some(state.id.to_string()), options.memory);
-    Ok(Some(Order { target, container, spec, config, profiles, memory, late }))
+    let bundle = state.bundle.as_deref().map(str::to_owned);
+    Ok(Some(Order { target, container, bundle, spec, config, profiles, memory, late }))
 }
 
 /// Reads config.json of a bundle.

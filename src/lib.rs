@@ -12,6 +12,7 @@
 //! of TOML, annotations or plans.
 
 pub mod apply;
+pub mod cleanup;
 pub mod commands;
 pub mod containers;
 pub mod doc;
@@ -32,6 +33,7 @@ pub mod log;
 pub mod oci;
 pub mod plan;
 pub mod policy;
+pub mod record;
 pub mod report;
 pub mod request;
 pub mod session;

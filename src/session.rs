@@ -9,12 +9,13 @@ use crate::kernel::identity::{CapSet, Capabilities, is_rootless};
 use crate::kernel::limits::{QueueLimit, page_size};
 use crate::kernel::namespace::Joined;
 use crate::kernel::{Ipc, SysError};
-use crate::oci::Spec;
+use crate::oci::{IpcNamespace, Spec};
 use crate::plan::charge::{self, Room};
 use crate::plan::words::Origin;
 use crate::plan::{self, Action, Change, Facts, Needs, Plan};
-use crate::policy::Config;
-use crate::report::Subject;
+use crate::policy::{Config, RecordWhen};
+use crate::record::{self, About, Keeper};
+use crate::report::{Report, Subject};
 use crate::request::{Memory, Profile, Request, merge};
 use nix::errno::Errno;
 
@@ -25,6 +26,8 @@ pub struct Order {
     pub target: Target,
     /// Container id, when there is one.
     pub container: Option<String>,
+    /// Directory of config.json, when there is one.
+    pub bundle: Option<String>,
     /// config.json, when there is one.
     pub spec: Option<Spec>,
     /// The policy.
@@ -57,6 +60,7 @@ pub struct Ready {
     joined: Joined,
     /// The control group that pays for the objects, when it is not the hook's own.
     payer: Option<MemoryGroup>,
+    keeper: Option<Keeper>,
 }
 
 impl Session {
@@ -74,6 +78,32 @@ impl Session {
         }
     }
 
+    /// Whose run it is, for records.
+    pub fn about(&self) -> About {
+        let Order { target, container, bundle, spec, .. } = &self.order;
+        let ipc_path = match (spec.as_ref().map(|s| &s.ipc), target) {
+            (Some(IpcNamespace::Path(path)), _) => Some(path.clone()),
+            (_, Target::Path(path)) => path.to_str().map(str::to_owned),
+            _ => None,
+        };
+        About {
+            container: container.clone(),
+            bundle: bundle.clone(),
+            pid: if let Target::Pid(pid) = target { Some(*pid) } else { None },
+            ipc_path,
+            namespace: self.found.as_ref().map(Found::report),
+            spec_checked: spec.is_some(),
+        }
+    }
+
+    /// Keeps the report of a run that failed.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep_failure(&self, report: &Report<'_>) -> Result<()> {
+        record::keep_failure(&self.about(), report)
+    }
+
     /// The namespace, once it was found.
     pub fn namespace_id(&self) -> Option<crate::ipc::NamespaceId> {
         self.found.as_ref().map(Found::id)
@@ -89,16 +119,46 @@ impl Session {
     /// # Errors
     /// Everything that can be known before the first write.
     pub fn ready(&mut self) -> Result<Ready> {
+        self.find()?;
+        self.plan(None)
+    }
+
+    /// Does the whole job: takes back what a killed run may have left in a shared namespace, then does what the plan says.
+    ///
+    /// # Errors
+    /// Everything that can be known before the first write; nothing was changed then.
+    pub fn run(&mut self) -> Result<(Ready, Outcome)> {
+        self.find()?;
+        let keeper = self.keeper()?;
+        let mut ready = self.plan(keeper)?;
+        ready.apply().map(|outcome| (ready, outcome))
+    }
+
+    fn find(&mut self) -> Result<()> {
+        self.found.insert(Found::find(&self.order.target, self.order.spec.as_ref())?).lock()
+    }
+
+    /// Who keeps journal and record; nobody where none is called for. From inside a container its host's are out of reach.
+    fn keeper(&self) -> Result<Option<Keeper>> {
+        let shared = self.found.as_ref().is_some_and(|found| found.shared);
+        let wanted = shared || self.order.config.record.value == RecordWhen::Always;
+        if !wanted || self.order.target == Target::Own {
+            return Ok(None);
+        }
+        Keeper::open(self.about(), shared)
+    }
+
+    fn plan(&mut self, keeper: Option<Keeper>) -> Result<Ready> {
         let order = &mut self.order;
         let spec = order.spec.as_ref();
-        let found = self.found.insert(Found::find(&order.target, spec)?);
-        found.lock()?;
+        let Some(found) = &self.found else { return Err(Error::failed("IPC namespace", "not found yet")) };
         let memory = match order.profiles.iter().any(Profile::needs_memory) {
             true => Some(found.memory(spec, order.memory)?),
             false => None,
         };
         let request = merge(std::mem::take(&mut order.profiles), memory.as_ref(), page_size())?;
         let mut joined = found.join()?;
+        let recovered = keeper.as_ref().map(|k| k.recover(found.namespace(), &mut joined)).transpose()?;
         let snapshot = look(&mut joined, &request, &plan::needs(&request))?;
         let maps = joined.maps().clone();
         let facts = Facts {
@@ -116,23 +176,42 @@ impl Session {
             plan.warnings
                 .push("the workload may have started already: use the createRuntime stage, not poststart".to_owned());
         }
+        plan.warnings.extend(recovered.into_iter().flatten());
         let msgqueue_limit = facts.msgqueue_limit;
         let payer = payer(found, &mut plan, &order.config)?;
-        Ok(Ready { plan, memory, request, snapshot, msgqueue_limit, joined, payer })
+        Ok(Ready { plan, memory, request, snapshot, msgqueue_limit, joined, payer, keeper })
     }
 }
 
 impl Ready {
-    /// Does what the plan says, or takes it back.
-    ///
-    /// # Errors
-    /// Rights that the plan does not need could not be given up: nothing was changed.
-    pub fn apply(&mut self) -> Result<Outcome> {
-        if !self.plan.is_noop() {
-            self.charge_container()?;
-            give_up_rights(&self.plan)?;
+    /// Does what the plan says, or takes it back; around it journal and record, where they are called for.
+    fn apply(&mut self) -> Result<Outcome> {
+        let Some(mut keeper) = self.keeper.take() else {
+            self.prepare(false)?;
+            return Ok(apply(&self.plan, &mut self.joined));
+        };
+        self.leave_owner()?;
+        keeper.begin(&self.plan, self.joined.maps())?;
+        if let Err(error) = self.prepare(true) {
+            return Err(match keeper.abandon() {
+                Ok(()) => error,
+                Err(second) => error.also(&second),
+            });
         }
-        Ok(apply(&self.plan, &mut self.joined))
+        let outcome = apply(&self.plan, &mut self.joined);
+        let kept = self.leave_owner().and_then(|()| keeper.finish(&self.plan, &outcome, self.joined.maps()));
+        // What was asked for is there; only the container's end will know less of it.
+        self.plan.warnings.extend(kept.err().map(|error| error.to_string()));
+        Ok(outcome)
+    }
+
+    /// Makes this process the one that may be charged and killed for the plan, and that can do no more than it needs.
+    fn prepare(&mut self, record: bool) -> Result<()> {
+        if self.plan.is_noop() {
+            return Ok(());
+        }
+        self.charge_container()?;
+        give_up_rights(&self.plan, record)
     }
 
     /// Lets the container's control group pay for what is created from here on, and die before its own processes.
@@ -170,7 +249,7 @@ impl Ready {
     ///
     /// # Errors
     /// The kernel does not let it.
-    pub fn leave_owner(&mut self) -> Result<()> {
+    fn leave_owner(&mut self) -> Result<()> {
         self.joined.resume_identity().map_err(|e| Error::failed("own identity", e.to_string()))
     }
 }
@@ -268,10 +347,14 @@ fn charge_error(payer: &MemoryGroup, error: &SysError) -> Error {
     .remedy("raise charge.container-cgroup-above to let the hook's own group pay, or ask for fewer or smaller objects")
 }
 
-/// Of the rights that were needed on the way in, keeps those that the plan needs.
-fn give_up_rights(plan: &Plan) -> Result<()> {
+/// Of the rights that were needed on the way in, keeps those that the plan needs, and a record that will be written.
+fn give_up_rights(plan: &Plan, record: bool) -> Result<()> {
     // To become the owner of a sysctl's file in a user namespace, or of an object.
     let mut keep = CapSet::SETUID.and(CapSet::SETGID);
+    if record {
+        // In the container's user namespace one need not be the owner of the records' directory.
+        keep = keep.and(CapSet::DAC_OVERRIDE);
+    }
     for step in &plan.steps {
         let Change::Object { spec, .. } = &step.change else { continue };
         match step.action {

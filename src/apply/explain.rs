@@ -6,11 +6,11 @@ use crate::kernel::SysError;
 use crate::plan::render::spec_text;
 use nix::errno::Errno;
 
-pub(super) fn read(sysctl: Sysctl, error: &SysError) -> Error {
+pub(crate) fn read(sysctl: Sysctl, error: &SysError) -> Error {
     Error::failed(sysctl.name(), error.to_string())
 }
 
-pub(super) fn write(sysctl: Sysctl, found: SysctlValue, wanted: SysctlValue, error: &SysError) -> Error {
+pub(crate) fn write(sysctl: Sysctl, found: SysctlValue, wanted: SysctlValue, error: &SysError) -> Error {
     let (why, remedy) = match error.errno {
         Errno::EINVAL | Errno::ERANGE => (
             "the kernel refuses this value",
@@ -32,7 +32,7 @@ pub(super) fn write(sysctl: Sysctl, found: SysctlValue, wanted: SysctlValue, err
     Error::failed(sysctl.name(), format!("{why} ({error})")).wanted(wanted).found(found).remedy(remedy)
 }
 
-pub(super) fn removal(id: &ObjectId, error: &SysError) -> Error {
+pub(crate) fn removal(id: &ObjectId, error: &SysError) -> Error {
     let why = match error.errno {
         Errno::EPERM | Errno::EACCES => "may not be removed by the hook",
         _ => "could not be removed",
@@ -40,7 +40,7 @@ pub(super) fn removal(id: &ObjectId, error: &SysError) -> Error {
     Error::failed(id.to_string(), format!("{why} ({error})"))
 }
 
-pub(super) fn creation(spec: &ObjectSpec, error: &SysError) -> Error {
+pub(crate) fn creation(spec: &ObjectSpec, error: &SysError) -> Error {
     let (why, remedy) = meaning(spec.id.kind(), error.errno);
     Error::failed(spec.id.to_string(), format!("{why} ({error})")).wanted(spec_text(spec)).remedy(remedy)
 }

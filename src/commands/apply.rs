@@ -12,8 +12,7 @@ pub(super) fn run(args: &ApplyArgs) -> Result<Exit> {
     let order =
         order(Some(args.target.target()), args.state.as_deref(), args.bundle.as_deref(), args.request.clone().into())?;
     let mut session = Session::new(order);
-    let result = session.ready().and_then(|mut ready| ready.apply().map(|outcome| (ready, outcome)));
-    let (ready, outcome) = match result {
+    let (ready, outcome) = match session.run() {
         Ok(done) => done,
         Err(error) => return refuse(&session, args.json, error),
     };

@@ -37,6 +37,15 @@ pub enum Verb {
 Example of a hook in config.json:
   \"createRuntime\": [{ \"path\": \"/usr/libexec/oci/hooks.d/oci-ipc-hook\", \"args\": [\"oci-ipc-hook\", \"--profile\", \"db2\"], \"env\": [] }]")]
     Hook(RequestArgs),
+    /// Remove what the hook left for a container that has stopped
+    #[command(after_help = "\
+It reads the OCI state on standard input, as the hook does at the poststop stage, and always ends with 0: what could not
+be removed is told on standard error.
+
+Examples:
+  oci-ipc-hook cleanup < state.json
+  echo '{\"id\":\"web\",\"bundle\":\"/run/bundles/web\"}' | oci-ipc-hook cleanup")]
+    Cleanup,
     /// Show what would be done, change nothing
     #[command(after_help = "\
 Examples:

@@ -2,6 +2,7 @@
 
 mod apply;
 mod check;
+mod cleanup;
 pub mod cli;
 mod demo;
 mod doctor;
@@ -40,6 +41,7 @@ pub fn run(args: &[OsString]) -> Exit {
 fn verb(verb: Verb) -> Exit {
     let result = match verb {
         Verb::Hook(request) => return start::run_hook(&request.into()),
+        Verb::Cleanup => return cleanup::run(),
         Verb::Plan(args) => plan::run(&args),
         Verb::Apply(args) => apply::run(&args),
         Verb::Inspect(args) => inspect::run(&args),

@@ -92,8 +92,9 @@ pub(super) fn order(
     let bundle = bundle.as_deref().map(|b| b.to_string_lossy()).or(state.as_ref().and_then(|s| s.bundle.clone()));
     let spec = bundle.as_deref().map(read_bundle).transpose()?;
     let profiles = installed::read_profiles(&options, annotations)?;
-    let (container, memory) = (state.map(|s| s.id.to_string()), options.memory);
-    Ok(Order { target, container, spec, config, profiles, memory, late })
+    let (bundle, memory) = (bundle.map(|b| b.into_owned()), options.memory);
+    let container = state.map(|s| s.id.to_string());
+    Ok(Order { target, container, bundle, spec, config, profiles, memory, late })
 }
 
 fn read_state(path: &Path) -> Result<Vec<u8>> {

@@ -92,13 +92,18 @@ impl<'s> State<'s> {
         })
     }
 
+    /// True when the container has stopped, whatever else the state says.
+    pub fn is_stopped(&self) -> bool {
+        self.status == "stopped"
+    }
+
     /// What is to be done now.
     ///
     /// # Errors
     /// A pid that is no pid is bad input; a pid that names nobody outside the container (0, 1, none: createContainer and
     /// startContainer) is not supported, with the right stage named.
     pub fn moment(&self) -> Result<Moment> {
-        if self.status == "stopped" {
+        if self.is_stopped() {
             return Ok(Moment::CleanUp);
         }
         let what = format!("state of {}", text::shorten(&self.id, 64));
