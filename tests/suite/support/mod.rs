@@ -1,5 +1,6 @@
 //! Namespaces to work on and ways to call the binary.
 
+pub mod host;
 pub mod stopped;
 
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -44,6 +45,13 @@ impl Container {
         container
     }
 
+    /// Another process in the namespace of `other`.
+    pub fn beside(other: &Container) -> Container {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &other.pid().to_string(), "--ipc", "sh", "-c", "echo ready; exec cat"]);
+        Container::start(command)
+    }
+
     /// A fresh namespace of an ordinary user, root of its user namespace; to be called by root.
     pub fn of_user(id: u32) -> Container {
         let mut command = as_user(id, "unshare");
@@ -66,7 +74,7 @@ impl Container {
         stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(['Z', 'X']))
     }
 
-    fn start(mut command: Command) -> Container {
+    pub fn start(mut command: Command) -> Container {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("unshare(1)");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut line).expect("a line");

@@ -1,0 +1,162 @@
+//! A run in a shared namespace, killed at every system call: what it leaves is put right by the next run or by the clean-up.
+
+use crate::support::host::{Host, Member};
+use crate::support::{Container, Dir, binary, is_root, run, run_command, skip, which};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const PROFILE: &str = r#"
+[sysctl]
+"kernel.msgmax" = ">= 16000"
+"kernel.sem" = ">= 32001 1024000001 501 32001"
+[[shm]]
+key = 1
+size = "1MiB"
+mode = "0660"
+[[sem]]
+key = 2
+values = [1, 0, 5]
+owner = "9:9"
+[[msg]]
+key = 3
+max-bytes = 4096
+[[mqueue]]
+name = "/q"
+max-messages = 5
+"#;
+
+/// What the namespace holds, without numbers and times that differ from run to run.
+fn view(container: &Container) -> String {
+    let json = run(&["inspect", "--pid", &container.pid().to_string(), "--json"], "").expect(0).stdout;
+    let value: Value = serde_json::from_str(&json).unwrap();
+    let space = &value["namespaces"][0];
+    let mut view = format!("{}\n", space["sysctl"]);
+    for kind in ["shm", "sem", "msg", "mqueue"] {
+        for object in space[kind].as_array().unwrap() {
+            let mut object = object.as_object().unwrap().clone();
+            let marked = object.get("otime").is_some_and(|otime| otime != 0);
+            for volatile in
+                ["id", "ctime", "otime", "stime", "rtime", "atime", "dtime", "cpid", "lpid", "lspid", "lrpid", "rss"]
+            {
+                object.remove(volatile);
+            }
+            view += &format!("{kind} {} {marked}\n", Value::Object(object));
+        }
+    }
+    view
+}
+
+/// The system calls of a run in a shared namespace, in their order; each with how many of its name came before it.
+fn calls(host: &Host, member: &Member, profile: &str, trace: &str) -> Vec<(String, usize)> {
+    let binary = binary();
+    let mut strace = host.command(&["strace", "-o", trace, binary.to_str().unwrap()]);
+    strace.args(["--profile-file", profile]);
+    run_command(strace, member.creating()).expect(0);
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let text = std::fs::read_to_string(trace).unwrap();
+    let names = text.lines().filter_map(|line| line.split_once('(')).map(|(name, _)| name.to_owned());
+    let numbered = names.map(|name| {
+        let count = counts.entry(name.clone()).or_default();
+        *count += 1;
+        (name, *count)
+    });
+    // Until it knows whose namespace it is to prepare, it is like any run that reads its input. Before a call that changes
+    // nothing outside the process it is as before the next one that does.
+    let of_its_own = ["fcntl", "mmap", "munmap", "mprotect", "brk", "madvise"];
+    let later = numbered.skip_while(|(name, _)| name != "pidfd_open");
+    later.filter(|(name, _)| !of_its_own.contains(&name.as_str())).collect()
+}
+
+/// Runs the hook until just before its `nth` call of that name; true when it was killed there.
+fn killed(host: &Host, member: &Member, profile: &str, (call, nth): &(String, usize)) -> bool {
+    let binary = binary();
+    let inject = format!("--inject={call}:signal=KILL:when={nth}");
+    let mut strace = host.command(&["strace", "-o", "/dev/null", &inject, binary.to_str().unwrap()]);
+    strace.args(["--profile-file", profile]);
+    let ran = run_command(strace, member.creating());
+    assert!(matches!(ran.code, None | Some(0)), "{call} {nth}: {ran:?}");
+    ran.code.is_none()
+}
+
+#[test]
+fn whenever_it_is_killed_the_next_run_or_the_clean_up_puts_it_right() {
+    if !is_root() || which("strace").is_none() {
+        return skip("needs root and strace");
+    }
+    let dir = Dir::new();
+    let profile = dir.profile(PROFILE);
+    let trace = dir.path().join("trace");
+    let (host, pause) = (Host::new(), Container::new());
+    let before = view(&pause);
+    let calls = calls(&host, &host.member(&pause, "undisturbed", "7:8"), &profile, trace.to_str().unwrap());
+    let after = view(&pause);
+    assert_ne!(before, after);
+    let next = AtomicUsize::new(0);
+    // Nothing left, finished, and a journal left.
+    let seen = [const { AtomicUsize::new(0) }; 4];
+    let worker = || {
+        while let Some(call) = calls.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let (host, pause) = (Host::new(), Container::new());
+            let member = host.member(&pause, "a", "7:8");
+            // Twice in the same place: once the clean-up comes, once another container's run.
+            assert!(killed(&host, &member, &profile, call), "{call:?}");
+            let left = host.records();
+            let journal = left.iter().any(|name| name.ends_with(".journal"));
+            // With its record and without a journal it was finished, and only its exit was not seen.
+            let finished = !journal && left.iter().any(|name| name.ends_with(".json"));
+            seen[usize::from(finished) + 2 * usize::from(journal)].fetch_add(1, Ordering::Relaxed);
+            host.hook(&[], &member.stopped()).expect(0);
+            assert_eq!(
+                view(&pause),
+                if finished { &after } else { &before }[..],
+                "killed at {call:?}, then cleaned up"
+            );
+            assert_eq!(host.records(), [""; 0], "killed at {call:?}, then cleaned up");
+            let pause = if finished { Container::new() } else { pause };
+            let member = host.member(&pause, "c", "7:8");
+            assert!(killed(&host, &member, &profile, call), "{call:?}");
+            let other = host.member(&pause, "b", "7:8");
+            host.hook(&["--profile-file", &profile], &other.creating()).expect(0);
+            assert_eq!(view(&pause), after, "killed at {call:?}, then run again");
+            host.hook(&[], &member.stopped()).expect(0);
+            host.hook(&[], &other.stopped()).expect(0);
+            assert_eq!(view(&pause), after, "killed at {call:?}, then run again and stopped");
+            assert_eq!(host.records(), [""; 0], "killed at {call:?}, then run again and stopped");
+        }
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..2).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+    });
+    assert!(calls.len() > 40, "{calls:?}");
+    let [nothing, finished, journal, _] = seen.map(AtomicUsize::into_inner);
+    assert!(nothing > 15 && finished > 0 && journal > 15, "{nothing} {finished} {journal}");
+}
+
+/// The journal counts only for the namespace that it was written in.
+#[test]
+fn a_journal_of_another_namespace_is_left_alone() {
+    if !is_root() || which("strace").is_none() {
+        return skip("needs root and strace");
+    }
+    let dir = Dir::new();
+    let profile = dir.profile(PROFILE);
+    let (host, pause, other) = (Host::new(), Container::new(), Container::new());
+    let member = host.member(&pause, "a", "7:8");
+    // The first one only looks.
+    assert!(killed(&host, &member, &profile, &("mq_open".into(), 2)));
+    let half_done = view(&pause);
+    assert_eq!(host.record(".journal")["report"]["outcome"], "planned");
+    host.hook(&["--profile-file", &profile], &host.member(&other, "b", "7:8").creating()).expect(0);
+    assert_eq!(view(&pause), half_done);
+    assert_eq!(host.records().iter().filter(|name| name.ends_with(".journal")).count(), 1);
+    // `plan` changes nothing, neither there nor in the journal.
+    let config = format!("{}/config.json", member.bundle);
+    assert!(std::fs::metadata(config).is_ok());
+    host.hook(&["plan", "--pid", &pause.pid().to_string(), "--bundle", &member.bundle, "--profile-file", &profile], "");
+    assert_eq!(view(&pause), half_done);
+    let ran = host.hook(&["--profile-file", &profile], &host.member(&pause, "c", "7:8").creating()).expect(0);
+    assert_eq!(ran.stderr, "");
+    assert!(host.records().iter().all(|name| name.ends_with(".json")), "{:?}", host.records());
+}

@@ -1,0 +1,465 @@
+//! Records of runs, and the clean-up at a container's end.
+
+use crate::support::host::{Host, Member, state};
+use crate::support::{Container, Dir, is_root, skip};
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+use std::process::{Command, Stdio};
+
+const OBJECTS: &str = r#"
+[sysctl]
+"kernel.msgmax" = ">= 16000"
+[[shm]]
+key = 1
+size = "1MiB"
+mode = "0666"
+on-stop = "remove"
+[[sem]]
+key = 2
+values = [1, 0, 5]
+on-stop = "remove"
+[[msg]]
+key = 3
+on-stop = "remove"
+[[mqueue]]
+name = "/q"
+on-stop = "remove"
+[[shm]]
+key = 9
+size = 4096
+"#;
+
+/// A namespace, a profile, and the hook to call for its containers.
+struct Stage {
+    host: Host,
+    pause: Container,
+    profile: String,
+    _dir: Dir,
+}
+
+impl Stage {
+    /// `None` after saying that only root has a `/run` to try it in.
+    fn new() -> Option<Stage> {
+        if !is_root() {
+            skip("only root can give the hook another /run");
+            return None;
+        }
+        let dir = Dir::new();
+        Some(Stage { host: Host::new(), pause: Container::new(), profile: dir.profile(OBJECTS), _dir: dir })
+    }
+
+    fn start(&self, member: &Member) {
+        self.host.hook(&["--profile-file", &self.profile], &member.creating()).expect(0);
+    }
+
+    /// A member for which the hook has run.
+    fn member(&self, id: &str) -> Member {
+        let member = self.host.member(&self.pause, id, "7:8");
+        self.start(&member);
+        member
+    }
+
+    /// The container ends, then the hook is called.
+    fn stop(&self, member: Member) -> String {
+        let stopped = member.stopped();
+        drop(member.container);
+        self.host.hook(&[], &stopped).expect(0).stderr
+    }
+
+    /// Changes the one record.
+    fn edit(&self, edit: impl FnOnce(&mut Value)) {
+        let mut record = self.host.record(".json");
+        edit(&mut record);
+        let name = self.host.records().remove(0);
+        fs::write(self.host.path(&name), record.to_string()).expect("the record");
+    }
+}
+
+#[test]
+fn a_private_namespace_leaves_a_record_only_when_told() {
+    let Some(stage) = Stage::new() else { return };
+    let private = stage.host.private("p");
+    stage.start(&private);
+    assert!(!stage.host.path("").exists());
+    let dir = Dir::new();
+    let config = dir.file("config.toml", "format = 1\n[record]\nwhen = \"always\"\n");
+    let private = stage.host.private("always");
+    stage.host.hook(&["--profile-file", &stage.profile, "--config", &config], &private.creating()).expect(0);
+    assert_eq!(stage.host.record(".json")["report"]["namespace"]["shared"], json!(false));
+    assert_eq!(stage.stop(private), "");
+    assert_eq!(stage.host.records(), [""; 0]);
+}
+
+#[test]
+fn a_record_tells_everything() {
+    let Some(stage) = Stage::new() else { return };
+    let member = stage.member("web.1");
+    let record = stage.host.record(".json");
+    assert_eq!(record["format"], "oci-ipc-hook.record/1");
+    assert_eq!(record["container"], "web.1");
+    assert_eq!(record["bundle"], member.bundle);
+    assert_eq!(record["boot"], fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap().trim());
+    assert_eq!(record["process"]["pid"], member.container.pid());
+    assert_eq!(record["ipc-path"], format!("/proc/{}/ns/ipc", stage.pause.pid()));
+    assert_eq!(record["report"]["outcome"], "done");
+    assert_eq!(record["objects"].as_array().unwrap().len(), 5);
+    let inside = stage.pause.everything();
+    for object in record["objects"].as_array().unwrap() {
+        assert_eq!((&object["cuid"], &object["cgid"]), (&json!(7), &json!(8)));
+        match object["type"].as_str().unwrap() {
+            "mqueue" => assert!(object["inode"].is_u64()),
+            _ => assert!(inside.contains(&object["ctime"].to_string()), "{object}\n{inside}"),
+        }
+    }
+    let names = stage.host.records();
+    let digits = names[0].strip_prefix("web.1-").unwrap().strip_suffix(".json").unwrap();
+    assert!(digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()), "{names:?}");
+    let mode = |name| fs::metadata(stage.host.path(name)).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode(""), mode(&names[0])), (0o700, 0o600));
+}
+
+#[test]
+fn objects_go_with_the_last_container_that_lists_them() {
+    let Some(stage) = Stage::new() else { return };
+    let before = stage.pause.everything();
+    let (a, b) = (stage.member("a"), stage.member("b"));
+    let with_all = stage.pause.everything();
+    assert_eq!(stage.stop(a), "");
+    assert_eq!(stage.pause.everything(), with_all, "b lists them");
+    assert_eq!(stage.stop(b), "");
+    let after = stage.pause.everything();
+    assert!(after.contains("msgmax 16000\n"), "{after}");
+    let objects = |text: &str| text.lines().filter(|l| l.trim_start().starts_with(char::is_numeric)).count();
+    assert_eq!((objects(&before), objects(&after)), (0, 1), "on-stop = \"keep\" keeps: {after}");
+    assert!(after.ends_with("[]"), "no queue is left: {after}");
+    assert_eq!(stage.host.records(), [""; 0]);
+}
+
+#[test]
+fn the_record_of_a_container_that_is_gone_holds_nothing_back() {
+    let Some(stage) = Stage::new() else { return };
+    let (a, b) = (stage.member("a"), stage.member("b"));
+    drop(a.container);
+    assert_eq!(stage.stop(b), "");
+    assert!(stage.pause.everything().ends_with("[]"));
+}
+
+#[test]
+fn an_attached_segment_stays() {
+    let Some(stage) = Stage::new() else { return };
+    let member = stage.member("a");
+    let number = if cfg!(target_arch = "x86_64") { 30 } else { 196 };
+    let script = format!(
+        "$id = 0 + shmget(1, 0, 0); syscall({number}, $id, 0, 0) != -1 or die; $| = 1; print \"ready\n\"; <STDIN>"
+    );
+    let mut attached = Command::new("nsenter")
+        .args(["--target", &stage.pause.pid().to_string(), "--ipc", "perl", "-e", &script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("perl");
+    let mut line = String::new();
+    let mut out = std::io::BufReader::new(attached.stdout.take().unwrap());
+    std::io::BufRead::read_line(&mut out, &mut line).unwrap();
+    assert_eq!(line.trim(), "ready");
+    let said = stage.stop(member);
+    assert!(said.contains("a: shm 0x00000001: found 1 attached: not removed: processes are attached to it"), "{said}");
+    assert!(stage.pause.sh("cat /proc/sysvipc/shm").contains("1048576"));
+    assert_eq!(stage.pause.sh("cat /proc/sysvipc/sem").lines().count(), 1, "the others go");
+    drop(attached.stdin.take());
+    attached.wait().unwrap();
+}
+
+#[test]
+fn what_was_made_anew_under_the_same_key_stays() {
+    let Some(stage) = Stage::new() else { return };
+    let member = stage.member("a");
+    stage.pause.sh("ipcrm -M 1 -S 2");
+    stage.pause.sh("perl -e 'shmget(1, 1048576, 0600|512) // die; semget(2, 3, 0600|512) // die'");
+    let (shm, sem) = (stage.pause.sh("cat /proc/sysvipc/shm"), stage.pause.sh("cat /proc/sysvipc/sem"));
+    assert_eq!(stage.stop(member), "");
+    assert_eq!((stage.pause.sh("cat /proc/sysvipc/shm"), stage.pause.sh("cat /proc/sysvipc/sem")), (shm, sem));
+    assert_eq!(stage.pause.sh("cat /proc/sysvipc/msg").lines().count(), 1);
+}
+
+/// The record is bent to name another namespace; nothing may happen to that one.
+fn bent(edit: impl FnOnce(&mut Value, &Container)) -> String {
+    let stage = Stage::new().expect("root");
+    let member = stage.member("a");
+    let stranger = Container::new();
+    let other = Host::new();
+    // The stranger has the very same objects.
+    let same = Member { bundle: member.bundle.clone(), id: "a".into(), container: Container::beside(&stranger) };
+    other.hook(&["--profile-file", &stage.profile], &same.creating()).expect(0);
+    let before = stranger.everything();
+    stage.edit(|record| edit(record, &stranger));
+    let said = stage.stop(member);
+    assert_eq!(stranger.everything(), before);
+    assert_eq!(stage.host.records(), [""; 0], "the record goes whatever it holds");
+    said
+}
+
+#[test]
+fn an_inode_that_has_come_back_is_not_the_namespace() {
+    if !is_root() {
+        return skip("only root can give the hook another /run");
+    }
+    let ino = |pid: u32| {
+        use std::os::unix::fs::MetadataExt as _;
+        fs::metadata(format!("/proc/{pid}/ns/ipc")).unwrap().ino()
+    };
+    let bend = |record: &mut Value, stranger: &Container| {
+        record["ipc-path"] = json!(format!("/proc/{}/ns/ipc", stranger.pid()));
+        record["report"]["namespace"]["ino"] = json!(ino(stranger.pid()));
+    };
+    assert_eq!(bent(bend), "");
+    // As on a kernel that has no numbers for namespaces: the objects' times and numbers tell.
+    assert_eq!(
+        bent(|record, stranger| {
+            bend(record, stranger);
+            record["report"]["namespace"]["id"] = Value::Null;
+            for object in record["objects"].as_array_mut().unwrap() {
+                object["ctime"] = json!(object["ctime"].as_i64().unwrap_or_default() - 1);
+                object["inode"] = object["inode"].as_u64().map_or(Value::Null, |inode| json!(inode - 1));
+            }
+        }),
+        ""
+    );
+    assert_eq!(bent(|record, _| record["boot"] = json!("another")), "");
+}
+
+#[test]
+fn the_hosts_namespace_is_never_cleaned() {
+    let Some(stage) = Stage::new() else { return };
+    let before = fs::read_to_string("/proc/sysvipc/shm").unwrap();
+    let member = stage.member("a");
+    stage.edit(|record| {
+        use std::os::unix::fs::MetadataExt as _;
+        record["ipc-path"] = json!("/proc/self/ns/ipc");
+        record["report"]["namespace"]["ino"] = json!(fs::metadata("/proc/self/ns/ipc").unwrap().ino());
+        record["report"]["namespace"]["id"] = Value::Null;
+    });
+    let said = stage.stop(member);
+    assert!(said.contains("the record names the hook's own namespace: nothing is touched there"), "{said}");
+    assert_eq!(fs::read_to_string("/proc/sysvipc/shm").unwrap(), before);
+}
+
+#[test]
+fn planted_records_are_not_believed_and_never_fail_the_stop() {
+    let Some(stage) = Stage::new() else { return };
+    let victim = Dir::new();
+    let secret = victim.file("secret", "{}");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    type Plant = Box<dyn Fn(&std::path::Path)>;
+    let plants: Vec<(&str, Plant)> = vec![
+        (
+            "symbolic link",
+            Box::new({
+                let secret = secret.clone();
+                move |path| symlink(&secret, path).unwrap()
+            }),
+        ),
+        ("it belongs to uid 0 with mode 0600", Box::new(move |path| fs::hard_link(&secret, path).unwrap())),
+        ("not a regular file", Box::new(|path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRUSR).unwrap())),
+        (
+            "not a regular file",
+            Box::new(|path| {
+                fs::create_dir(path).unwrap();
+                fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+            }),
+        ),
+        (
+            "not a record of the hook",
+            Box::new(|path| {
+                fs::write(path, "{\"format\":").unwrap();
+                fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+            }),
+        ),
+        (
+            "belongs to uid 7",
+            Box::new(|path| {
+                fs::write(path, "{}").unwrap();
+                fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+                chown(path, Some(7), Some(7)).unwrap();
+            }),
+        ),
+        (
+            "with mode 0644",
+            Box::new(|path| {
+                fs::write(path, "{}").unwrap();
+                fs::set_permissions(path, fs::Permissions::from_mode(0o644)).unwrap();
+            }),
+        ),
+    ];
+    for (index, (says, plant)) in plants.iter().enumerate() {
+        let member = stage.member(&format!("a{index}"));
+        let path = stage.host.path(&stage.host.records()[0]);
+        fs::remove_file(&path).unwrap();
+        plant(&path);
+        let before = stage.pause.everything();
+        let said = stage.stop(member);
+        assert!(said.contains(says), "{says}: {said}");
+        assert_eq!(stage.pause.everything(), before);
+        if path.is_dir() {
+            fs::remove_dir(&path).unwrap();
+        }
+        assert_eq!(stage.host.records(), [""; 0]);
+        assert_eq!(fs::read_to_string(victim.path().join("secret")).unwrap(), "{}");
+    }
+}
+
+#[test]
+fn another_containers_record_under_ones_name_does_not_count() {
+    let Some(stage) = Stage::new() else { return };
+    let member = stage.member("a");
+    stage.edit(|record| record["container"] = json!("b"));
+    let before = stage.pause.everything();
+    assert_eq!(stage.stop(member), "");
+    assert_eq!(stage.pause.everything(), before);
+}
+
+#[test]
+fn a_planted_directory_is_refused_before_anything_is_changed() {
+    let Some(stage) = Stage::new() else { return };
+    let (elsewhere, path) = (Dir::new(), stage.host.run().join("oci-ipc-hook"));
+    let member = stage.host.member(&stage.pause, "a", "7:8");
+    let before = stage.pause.everything();
+    let refused = |says: &str| {
+        let ran = stage.host.hook(&["--profile-file", &stage.profile], &member.creating());
+        ran.expect(1).says(says);
+        assert_eq!(stage.pause.everything(), before);
+        assert!(stage.host.hook(&[], &member.stopped()).expect(0).stderr.contains(says));
+    };
+    symlink(elsewhere.path(), &path).unwrap();
+    refused("/run/oci-ipc-hook: is reached through a symbolic link");
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    refused("with mode 0755");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    chown(&path, Some(7), Some(7)).unwrap();
+    refused("belongs to uid 7");
+    fs::remove_dir(&path).unwrap();
+    // A private namespace needs no record.
+    symlink(elsewhere.path(), &path).unwrap();
+    stage.start(&stage.host.private("p"));
+}
+
+#[test]
+fn a_reused_pid_is_left_alone() {
+    let Some(stage) = Stage::new() else { return };
+    let (member, stranger) = (stage.member("a"), Container::new());
+    let other = Host::new();
+    let same = Member { bundle: member.bundle.clone(), id: "a".into(), container: Container::beside(&stranger) };
+    other.hook(&["--profile-file", &stage.profile], &same.creating()).expect(0);
+    let before = stranger.everything();
+    // youki says "stopped" with the number of the init that is gone.
+    let stopped = state("a", "stopped", &format!("\"pid\":{},", stranger.pid()), &member.bundle);
+    drop(member.container);
+    let ran = stage.host.hook(&["--profile-file", "/nowhere"], &stopped).expect(0);
+    assert_eq!((ran.stderr.as_str(), stranger.everything()), ("", before));
+    assert!(stage.pause.everything().ends_with("[]"), "its own are gone");
+    let dead = state("never-seen", "stopped", "\"pid\":999999999,", "/nowhere");
+    assert_eq!(stage.host.hook(&[], &dead).expect(0).stderr, "");
+}
+
+#[test]
+fn the_verb_does_the_same_and_takes_anything() {
+    let Some(stage) = Stage::new() else { return };
+    let member = stage.member("a");
+    let stopped = member.stopped();
+    drop(member.container);
+    stage.host.hook(&["cleanup"], &stopped).expect(0);
+    assert!(stage.pause.everything().ends_with("[]"));
+    for garbage in ["", "{", "[]", "{\"status\":\"stopped\"}", &"x".repeat(2 << 20)] {
+        stage.host.hook(&["cleanup"], garbage).expect(0).says("state");
+    }
+    // A stop with annotations that make no sense is a stop all the same.
+    let odd = stopped.replacen('{', "{\"annotations\":{\"io.oci-ipc-hook.nonsense\":\"\"},", 1);
+    assert_eq!(stage.host.hook(&[], &odd).expect(0).stderr, "");
+}
+
+#[test]
+fn a_namespace_that_is_gone_or_locked_does_not_hold_the_stop() {
+    let Some(mut stage) = Stage::new() else { return };
+    let member = stage.member("a");
+    let stopped = member.stopped();
+    let lock = fs::File::open(format!("/proc/{}/ns/ipc", stage.pause.pid())).unwrap();
+    lock.lock().unwrap();
+    let said = stage.stop(member);
+    assert!(said.contains(&format!("locked by pid {}", std::process::id())), "{said}");
+    drop(lock);
+    assert_eq!(stage.host.hook(&["cleanup"], &stopped).expect(0).stderr, "", "what could not be done is done later");
+    assert!(stage.pause.everything().ends_with("[]"));
+    assert_eq!(stage.host.records(), [""; 0]);
+    let member = stage.member("b");
+    stage.pause = Container::new();
+    assert_eq!(stage.stop(member), "");
+    assert_eq!(stage.host.records(), [""; 0]);
+}
+
+#[test]
+fn failures_are_kept_and_only_the_newest_64() {
+    let Some(stage) = Stage::new() else { return };
+    let fail = |id: &str| {
+        let bundle = stage.host.bundle(id, r#"{"type":"ipc"}"#, "0:0");
+        let state = state(id, "creating", &format!("\"pid\":{},", stage.pause.pid()), &bundle);
+        stage.host.hook(&["--profile", "nowhere"], &state).expect(2);
+    };
+    for n in 0..66 {
+        fail(&format!("f{n}"));
+    }
+    let kept = stage.host.failures();
+    assert_eq!(kept.len(), 64);
+    assert!(!kept.iter().any(|name| name.starts_with("f0-") || name.starts_with("f1-")), "{kept:?}");
+    let text = fs::read(stage.host.path("failed").join(&kept[0])).unwrap();
+    let record: Value = serde_json::from_slice(&text).unwrap();
+    assert_eq!(record["report"]["error"]["exit"], 2);
+    assert!(record["report"]["error"]["message"].as_str().unwrap().contains("no such profile"));
+    // A state that is no container's leaves nothing.
+    stage.host.hook(&["--profile", "nowhere"], &stage.pause.state("")).expect(2);
+    assert_eq!(stage.host.failures(), kept);
+}
+
+#[test]
+fn a_run_that_was_taken_back_is_kept_with_its_steps() {
+    let Some(stage) = Stage::new() else { return };
+    let (member, dir) = (stage.host.member(&stage.pause, "a", "7:8"), Dir::new());
+    let before = stage.pause.everything();
+    // 9 queues of the default size fit into RLIMIT_MSGQUEUE, the tenth does not.
+    let queues: String = (0..10).map(|n| format!("[[mqueue]]\nname = \"/q{n}\"\n")).collect();
+    let profile = dir.profile(&format!("[sysctl]\n\"kernel.msgmax\" = \">= 20000\"\n{queues}"));
+    let mut command = stage.host.command(&["prlimit", "--msgqueue=819200"]);
+    command.arg(crate::support::binary()).args(["--profile-file", &profile]);
+    let ran = crate::support::run_command(command, member.creating());
+    if ran.code == Some(0) {
+        return skip("this root may raise RLIMIT_MSGQUEUE");
+    }
+    assert_eq!(stage.pause.everything(), before);
+    assert_eq!((stage.host.records(), stage.host.failures().len()), (vec![], 1));
+}
+
+#[test]
+fn an_ordinary_users_records_lie_in_his_own_place() {
+    let Some(stage) = Stage::new() else { return };
+    let pause = Container::of_user(1234);
+    let bundle =
+        stage.host.bundle("u", &format!("{{\"type\":\"ipc\",\"path\":\"/proc/{}/ns/ipc\"}}", pause.pid()), "0:0");
+    let creating = state("u", "creating", &format!("\"pid\":{},", pause.pid()), &bundle);
+    let hook = |args: &[&str], state: &str| stage.host.hook_of(1234, args, state).expect(0);
+    // No place, no record: the run goes on.
+    hook(&["--profile-file", &stage.profile], &creating);
+    assert!(pause.everything().contains("msgmax 16000\n"));
+    let home = stage.host.run().join("user/1234");
+    fs::create_dir_all(&home).unwrap();
+    chown(&home, Some(1234), Some(1234)).unwrap();
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+    hook(&["--profile-file", &stage.profile], &creating);
+    assert_eq!(fs::read_dir(home.join("oci-ipc-hook")).unwrap().count(), 1);
+    assert!(!stage.host.path("").exists());
+    hook(&[], &state("u", "stopped", "", &bundle));
+    assert_eq!(fs::read_dir(home.join("oci-ipc-hook")).unwrap().count(), 0);
+    assert_eq!(pause.sh("cat /proc/sysvipc/sem").lines().count(), 1);
+}
