@@ -75,7 +75,7 @@ impl Event<'_> {
 
     /// journald's native protocol: `KEY=value` lines; nothing of ours holds a newline, because hostile text is escaped.
     fn journal(&self) -> String {
-        let mut out = String::with_capacity(512);
+        let mut out = String::with_capacity(2048);
         let _ = writeln!(out, "MESSAGE={}", self.message());
         let _ = writeln!(out, "PRIORITY={}", self.priority());
         out.push_str("SYSLOG_IDENTIFIER=oci-ipc-hook\n");
@@ -88,32 +88,30 @@ impl Event<'_> {
         if let Some(error) = self.error {
             let _ = writeln!(out, "EXIT_STATUS={}", error.exit() as u8);
         }
-        for change in self.changes() {
-            let _ = writeln!(out, "CHANGE={}", crate::text::escape(&change));
-        }
+        self.changes(&mut out);
         for warning in self.plan.map_or(&[][..], |p| &p.warnings[..]) {
             let _ = writeln!(out, "WARNING={}", crate::text::escape(warning));
         }
         out
     }
 
-    fn changes(&self) -> Vec<String> {
-        let Some(plan) = self.plan.filter(|_| self.error.is_none()) else { return Vec::new() };
-        let changed = plan.steps.iter().filter(|s| s.action != Action::None);
-        let mut lines: Vec<_> = changed
-            .clone()
-            .take(MAX_CHANGES)
-            .map(|step| match &step.change {
-                Change::Sysctl { sysctl, before, wanted } => format!("{sysctl} {before} -> {wanted}"),
+    fn changes(&self, out: &mut String) {
+        let Some(plan) = self.plan.filter(|_| self.error.is_none()) else { return };
+        let mut changed = plan.steps.iter().filter(|s| s.action != Action::None);
+        for step in changed.by_ref().take(MAX_CHANGES) {
+            let _ = match &step.change {
+                // Nothing of this comes from strangers.
+                Change::Sysctl { sysctl, before, wanted } => writeln!(out, "CHANGE={sysctl} {before} -> {wanted}"),
                 Change::Object { spec, .. } => {
-                    format!("{} {}: {}", step.action.name(), spec.id, crate::plan::render::spec_text(spec))
+                    let line = format!("{} {}: {}", step.action.name(), spec.id, crate::plan::render::spec_text(spec));
+                    writeln!(out, "CHANGE={}", crate::text::escape(&line))
                 }
-            })
-            .collect();
-        if let Some(more) = changed.count().checked_sub(MAX_CHANGES).filter(|n| *n > 0) {
-            lines.push(format!("and {more} more"));
+            };
         }
-        lines
+        match changed.count() {
+            0 => {}
+            more => drop(writeln!(out, "CHANGE=and {more} more")),
+        }
     }
 
     /// RFC 3164 as local daemons take it; facility daemon.

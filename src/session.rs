@@ -270,7 +270,7 @@ pub fn look(joined: &mut dyn Ipc, request: &Request, needs: &Needs) -> Result<Sn
     }
     snapshot.usage = joined.usage(&needs.kinds).map_err(|e| look_error("usage of the namespace", &e))?;
     snapshot.objects.reserve(request.objects.len());
-    for wish in &request.objects {
+    for wish in request.objects.iter().filter(|wish| snapshot.usage.may_hold(wish.id.kind())) {
         if let Some(existing) = joined.find(&wish.id).map_err(|e| look_error(&wish.id.to_string(), &e))? {
             snapshot.objects.push(existing);
         }

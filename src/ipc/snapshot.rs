@@ -1,6 +1,6 @@
 //! What a namespace holds. Filled by `kernel/`, compared by `plan/`, shown by `inspect`.
 
-use super::object::Existing;
+use super::object::{Existing, Kind};
 use super::sysctl::{Sysctl, SysctlValue};
 use std::fmt;
 
@@ -38,6 +38,18 @@ pub struct Usage {
     pub sems: u64,
     /// System V message queues.
     pub msg_queues: u64,
+}
+
+impl Usage {
+    /// False when there is no object of this kind at all, as in most new namespaces. Queues are not counted.
+    pub fn may_hold(&self, kind: Kind) -> bool {
+        match kind {
+            Kind::Shm => self.shm_segments > 0,
+            Kind::Sem => self.sem_sets > 0,
+            Kind::Msg => self.msg_queues > 0,
+            Kind::Mqueue => true,
+        }
+    }
 }
 
 /// The part of a namespace that was looked at.

@@ -39,9 +39,19 @@ pub(super) fn stat(id: i32) -> Result<Existing, SysError> {
     Ok(Existing { extent: s.nsems, ctime: s.ctime, otime: s.otime, ..existing(Kind::Sem, key, id, &s.perm) })
 }
 
+/// The values of a set with `nsems` semaphores. One semaphore needs no buffer, so nothing has to be known of the set.
+pub(super) fn values(id: i32, nsems: u64) -> Result<Vec<u16>, SysError> {
+    if nsems != 1 {
+        return all_values(id, nsems);
+    }
+    // SAFETY: no pointers are passed.
+    let value = check("semctl", unsafe { libc::syscall(libc::SYS_semctl, id, 0, libc::GETVAL) })?;
+    Ok(vec![value as u16])
+}
+
 /// GETALL of a set with `nsems` semaphores. The kernel copies as many as the set has: a set never changes its size, but an
 /// id may come back for another set, so the size is checked before and after.
-pub(super) fn values(id: i32, nsems: u64) -> Result<Vec<u16>, SysError> {
+fn all_values(id: i32, nsems: u64) -> Result<Vec<u16>, SysError> {
     let changed = || SysError::new("semctl", Errno::EIDRM);
     // A set has at most SEMMSL semaphores, an int; more cannot be true.
     let count = usize::try_from(nsems).ok().filter(|n| *n <= i32::MAX as usize).ok_or_else(changed)?;
