@@ -305,6 +305,18 @@ mod tests {
     }
 
     #[test]
+    fn the_answer_comes_before_the_runtimes_time_is_up() {
+        let plugin = Plugin::new(Runner { hook: "/none".into(), options: Vec::new() });
+        let limit = |timeout| plugin.limit(&Call { runtime: 1, timeout, started: Instant::now() });
+        assert_eq!(limit(Duration::ZERO), Duration::from_millis(1800), "runtimes that do not say mean two seconds");
+        let told = ConfigureRequest { request_timeout: 5000, ..ConfigureRequest::default() };
+        plugin.configure(&told.write_to_bytes().unwrap()).unwrap();
+        assert_eq!(limit(Duration::ZERO), Duration::from_millis(4500));
+        assert_eq!(limit(Duration::from_secs(1)), Duration::from_millis(900), "a call may say less");
+        assert_eq!(limit(Duration::from_secs(60)), Duration::from_millis(4500), "but not more");
+    }
+
+    #[test]
     fn without_a_way_to_the_namespace_it_says_which_is_missing() {
         assert!(job(9, &pod(0, ""), None).unwrap_err().contains("neither a process nor"));
         assert!(job(0, &pod(0, "/run/x"), None).unwrap_err().contains("host's pid namespace"));

@@ -12,6 +12,7 @@ use std::time::Duration;
 pub(crate) const CASES: &[(&str, Case)] = &[
     ("50 pods at once", |n| Box::pin(parallel(n))),
     ("containerd restarts: the plugin comes back", |n| Box::pin(containerd_restart(n))),
+    ("an update: two plugins at once, then the new one alone", |n| Box::pin(update(n))),
     ("pods from before the plugin are left alone", |n| Box::pin(found(n))),
     ("kill -9 of the plugin at random over 100 pod starts", |n| Box::pin(kill(n))),
 ];
@@ -42,6 +43,30 @@ async fn containerd_restart(node: &mut Node) -> Result<Outcome> {
     ensure!(bad.create(&cri, "app", "exit 0").await.is_err(), "the failed pod was forgotten");
     let new = Pod::new("new").profile("app").run(&cri).await?;
     same(&new.first_view(&cri, "app", SHOW).await?, PREPARED)?;
+    Ok(Outcome::Passed(String::new()))
+}
+
+async fn update(node: &mut Node) -> Result<Outcome> {
+    setup(node).await?;
+    let old = node.plugin.take();
+    node.ready = "second";
+    let second = node.start_plugin().await;
+    let done = async {
+        second?;
+        let cri = node.cri().await?;
+        let both = Pod::new("both").profile("app").run(&cri).await?;
+        same(&both.first_view(&cri, "app", SHOW).await?, PREPARED).context("with both")?;
+        Ok::<_, anyhow::Error>(cri)
+    };
+    let cri = done.await;
+    if let Some(mut old) = old {
+        crate::node::signal(&old, nix::sys::signal::Signal::SIGTERM)?;
+        old.wait()?;
+    }
+    let cri = cri?;
+    ensure!(node.plugin_ready()?, "the new plugin is no longer ready");
+    let new = Pod::new("new").profile("app").run(&cri).await?;
+    same(&new.first_view(&cri, "app", SHOW).await?, PREPARED).context("with the new one")?;
     Ok(Outcome::Passed(String::new()))
 }
 

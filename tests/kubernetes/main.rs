@@ -2,13 +2,23 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod admission;
+#[path = "../../src/nri/api.rs"]
+#[allow(dead_code, unused_imports, reason = "the plugin's module, of which one case needs a part")]
+mod api;
 mod cases;
 mod chaos;
 mod cri;
 mod image;
 mod manifests;
+#[path = "../../src/nri/mux.rs"]
+#[allow(dead_code, unused_imports, reason = "its own tests run elsewhere")]
+mod mux;
 mod node;
+mod pinned;
 mod pod;
+#[path = "../nri/runtime.rs"]
+#[allow(dead_code, reason = "the plugin's own tests need all of it")]
+mod runtime;
 mod scale;
 
 use anyhow::Result;
@@ -82,7 +92,12 @@ fn unavailable(suite: &str) -> Option<String> {
 
 /// Manifests, policy and image, with the kubectl of a suite's root.
 fn offline(suite: &str, filter: &str, table: &mut Table) {
-    let groups = [("manifests", manifests::TESTS), ("admission", admission::TESTS), ("image", image::TESTS)];
+    let groups = [
+        ("manifests", manifests::TESTS),
+        ("admission", admission::TESTS),
+        ("image", image::TESTS),
+        ("CRI-O", pinned::TESTS),
+    ];
     let tests = groups.iter().flat_map(|(group, tests)| tests.iter().map(move |(name, test)| (*group, *name, *test)));
     let unavailable = unavailable(suite);
     let mut root: Option<std::path::PathBuf> = None;
@@ -139,5 +154,6 @@ async fn tidy(node: &mut Node) -> Result<()> {
         node.start_containerd().await?;
     }
     node.kill_plugin()?;
+    node.ready = "plugin";
     pod::remove_all(&node.cri().await?).await
 }

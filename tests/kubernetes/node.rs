@@ -47,6 +47,8 @@ pub(crate) struct Node {
     containerd: Option<Child>,
     pub(crate) plugin: Option<Child>,
     pub(crate) version: String,
+    /// Name of the readiness file of the plugin that is started next.
+    pub(crate) ready: &'static str,
 }
 
 impl Node {
@@ -58,7 +60,7 @@ impl Node {
         prepare(&root)?;
         let version = output(Command::new("chroot").arg(&root).args(["containerd", "--version"]))?;
         let version = version.split_whitespace().nth(2).unwrap_or("?").to_owned();
-        let mut node = Node { root, dir, containerd: None, plugin: None, version };
+        let mut node = Node { root, dir, containerd: None, plugin: None, version, ready: "plugin" };
         node.start_containerd().await?;
         node.load_image()?;
         Ok(node)
@@ -150,7 +152,7 @@ impl Node {
 
     /// Where `doctor` looks on a node.
     fn ready_file(&self) -> PathBuf {
-        self.root.join("run/oci-ipc-hook/nri/plugin")
+        self.root.join("run/oci-ipc-hook/nri").join(self.ready)
     }
 
     /// What `doctor` says on this node.

@@ -23,8 +23,19 @@ async fn latency(node: &mut Node) -> Result<Outcome> {
         node.kill_plugin()?;
         starts(&cri, &mut without).await?;
     }
-    let (with, without) = (Figures::of(with), Figures::of(without));
-    Ok(Outcome::Passed(format!("RunPodSandbox {with} with, {without} without")))
+    let (with, without, hook) = (Figures::of(with), Figures::of(without), Figures::of(hook_times(node)?));
+    Ok(Outcome::Passed(format!("RunPodSandbox {with} with, {without} without; the hook {hook} of it")))
+}
+
+/// What the plugin's log says of each pod of this case.
+fn hook_times(node: &Node) -> Result<Vec<Duration>> {
+    let log = std::fs::read_to_string(node.dir.join("plugin.log"))?;
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let ours = lines.filter(|line| line["pod"].as_str().is_some_and(|pod| pod.starts_with("test/latency-")));
+    let times = ours.filter_map(|line| line["took_ms"].as_str()?.parse::<f64>().ok());
+    let times: Vec<_> = times.map(|ms| Duration::from_secs_f64(ms / 1000.0)).collect();
+    anyhow::ensure!(times.len() == 100, "{} of 100 pods were prepared", times.len());
+    Ok(times)
 }
 
 async fn starts(cri: &Cri, times: &mut Vec<Duration>) -> Result<()> {

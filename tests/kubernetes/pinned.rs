@@ -1,0 +1,88 @@
+//! A runtime without pause processes, as CRI-O: the pod's namespace is a pinned file, seen through the runtime's root.
+
+use crate::api::{LinuxNamespace, LinuxPodSandbox, PodSandbox};
+use crate::manifests::Test;
+use crate::node::{binary, output};
+use crate::runtime::Connection;
+use anyhow::{Context as _, Result, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use tokio::net::UnixListener;
+
+pub(crate) const TESTS: &[Test] = &[("a pinned namespace without any process is prepared", |_| prepared())];
+
+/// A pinned IPC namespace and a plugin; both end with it.
+struct Pinned {
+    dir: PathBuf,
+    plugin: Option<Child>,
+}
+
+impl Pinned {
+    fn namespace(&self) -> PathBuf {
+        self.dir.join("ipc")
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        if let Some(plugin) = &mut self.plugin {
+            let _ = plugin.kill();
+            let _ = plugin.wait();
+        }
+        let _ = Command::new("umount").arg(self.namespace()).stderr(Stdio::null()).status();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn prepared() -> Result<String> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(prepare())
+}
+
+async fn prepare() -> Result<String> {
+    let dir = std::env::temp_dir().join(format!("oci-ipc-pinned-{}", std::process::id()));
+    fs::create_dir_all(dir.join("profiles.d"))?;
+    let mut pinned = Pinned { dir, plugin: None };
+    let profile =
+        "format = 1\n[sysctl]\n\"kernel.msgmax\" = 65536\n[[shm]]\nkey = 0x51\nsize = 4096\nowner = \"7:7\"\n";
+    fs::write(pinned.dir.join("profiles.d/app.toml"), profile)?;
+    fs::write(pinned.dir.join("config.toml"), "format = 1\n")?;
+    fs::write(pinned.namespace(), "")?;
+    output(Command::new("unshare").arg(format!("--ipc={}", pinned.namespace().display())).arg("true"))?;
+    let listener = UnixListener::bind(pinned.dir.join("nri.sock"))?;
+    let plugin = Command::new(binary("oci-ipc-nri"))
+        .arg("--socket")
+        .arg(pinned.dir.join("nri.sock"))
+        .arg("--hook")
+        .arg(binary("oci-ipc-hook"))
+        .arg("--config")
+        .arg(pinned.dir.join("config.toml"))
+        .arg("--profiles-dir")
+        .arg(pinned.dir.join("profiles.d"))
+        .arg("--ready-file")
+        .arg(pinned.dir.join("ready"))
+        .stderr(Stdio::null())
+        .spawn()?;
+    pinned.plugin = Some(plugin);
+    let (stream, _) = listener.accept().await?;
+    let mut connection = Connection::over(stream).await;
+    connection.greet(60_000, Vec::new(), Vec::new()).await;
+    let pod = pod(&pinned.namespace());
+    connection.run_pod(&pod).await.map_err(anyhow::Error::msg)?;
+    connection.create_container(&pod).await.map_err(anyhow::Error::msg).context("CreateContainer")?;
+    let enter = format!("--ipc={}", pinned.namespace().display());
+    let files = ["/proc/sys/kernel/msgmax", "/proc/sysvipc/shm"];
+    let seen = output(Command::new("nsenter").arg(enter).arg("cat").args(files))?;
+    ensure!(seen.starts_with("65536\n"), "{seen}");
+    ensure!(seen.lines().last().is_some_and(|row| row.split_whitespace().next() == Some("81")), "{seen}");
+    Ok(String::new())
+}
+
+fn pod(namespace: &Path) -> PodSandbox {
+    let mut pod = PodSandbox { id: "p1".into(), name: "p".into(), namespace: "n".into(), ..PodSandbox::default() };
+    pod.annotations.insert("io.oci-ipc-hook.profile".into(), "app".into());
+    let path = namespace.to_string_lossy().into_owned();
+    let ipc = LinuxNamespace { type_: "ipc".into(), path, ..LinuxNamespace::default() };
+    pod.linux = Some(LinuxPodSandbox { namespaces: vec![ipc], ..LinuxPodSandbox::default() }).into();
+    pod
+}
