@@ -258,7 +258,8 @@ pub(crate) fn root(suite: &str) -> Result<PathBuf> {
     }
     fs::create_dir_all(&place)?;
     let fresh = place.join(format!("{suite}.new"));
-    let _ = fs::remove_dir_all(&fresh);
+    // Left by a run that was killed; what is still mounted in it is not ours to delete.
+    output(Command::new("rm").args(["-rf", "--one-file-system"]).arg(&fresh))?;
     eprintln!("making a {suite} root with containerd; this takes a minute");
     output(
         Command::new("mmdebstrap")
