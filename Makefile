@@ -12,9 +12,13 @@ userbindir  = $(DESTDIR)$(PREFIX)/bin
 hooksdir    = $(DESTDIR)$(PREFIX)/share/containers/oci/hooks.d
 profilesdir = $(DESTDIR)$(PREFIX)/share/oci-ipc-hook/profiles.d
 mandir      = $(DESTDIR)$(PREFIX)/share/man
+schemadir   = $(DESTDIR)$(PREFIX)/share/oci-ipc-hook/schemas
+bashdir     = $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+zshdir      = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
+fishdir     = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 docdir      = $(DESTDIR)$(PREFIX)/share/doc/oci-ipc-hook
 
-.PHONY: all build nri image demo test test-all bench lint install clean help
+.PHONY: all build nri image demo test test-all bench lint generate install package clean help
 
 all: build
 
@@ -52,9 +56,13 @@ lint: ## formatting, clippy, documentation
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --features kubernetes-tests -- -D warnings
+	$(CARGO) clippy --locked --example generate --test manual --features generate -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
-install: build ## binary, hooks.d file, profiles, manual below DESTDIR and PREFIX
+generate: ## oci-ipc-hook(8), completions and schemas, after a change of the command line or a format
+	$(CARGO) run --quiet --locked --features generate --example generate
+
+install: build ## everything below DESTDIR and PREFIX
 	@t=$(target) && bin=target/$${t:+$$t/}release/oci-ipc-hook && \
 	install -D -m 0755 $$bin $(bindir)/oci-ipc-hook
 	install -d -m 0755 $(userbindir)
@@ -67,6 +75,11 @@ install: build ## binary, hooks.d file, profiles, manual below DESTDIR and PREFI
 	install -m 0644 examples/profiles/*.toml $(profilesdir)/
 	for page in docs/man/*.[1-8]; do section=$${page##*.}; \
 	  install -D -m 0644 $$page $(mandir)/man$$section/$${page##*/} || exit 1; done
+	install -d -m 0755 $(schemadir)
+	install -m 0644 schemas/*.json $(schemadir)/
+	install -D -m 0644 completions/bash/oci-ipc-hook $(bashdir)/oci-ipc-hook
+	install -D -m 0644 completions/zsh/_oci-ipc-hook $(zshdir)/_oci-ipc-hook
+	install -D -m 0644 completions/fish/oci-ipc-hook.fish $(fishdir)/oci-ipc-hook.fish
 	install -d -m 0755 $(docdir)
 	install -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE $(docdir)/
 

@@ -392,7 +392,7 @@ pub struct InjectArgs {
     #[arg(long, value_name = "DIR", required_unless_present = "filter")]
     pub bundle: Option<PathBuf>,
     /// "-": standard input to standard output
-    #[arg(value_parser = ["-"], value_name = "-", conflicts_with = "bundle")]
+    #[arg(value_parser = ["-"], hide_possible_values = true, value_name = "-", conflicts_with = "bundle")]
     pub filter: Option<String>,
     /// Stage at which the hook is called
     #[arg(long, value_enum, default_value = "createRuntime")]

@@ -1,0 +1,101 @@
+//! What is printed, report and inspect: every document is valid, and every key of the schema is really printed.
+
+use crate::root;
+use crate::schema::{Schema, keys_of};
+use crate::support::{Container, Dir, run};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}\n{text}"))
+}
+
+/// Objects of all kinds, with everything that a profile can say of them.
+const EVERYTHING: &str = r#"
+[sysctl]
+"kernel.sem" = "250 256000 100 1024"
+"kernel.shmall" = 9007199254740992
+[[shm]]
+key = "0x10"
+size = "1MiB"
+mode = "0640"
+owner = "0:0"
+[[sem]]
+key = 2
+values = [1, 0]
+owner = "0:0"
+[[msg]]
+key = 3
+max-bytes = 8000
+owner = "0:0"
+[[mqueue]]
+name = "/q"
+max-messages = 5
+message-size = 100
+owner = "0:0"
+"#;
+
+#[test]
+fn reports_are_valid_and_the_schema_has_no_other_key() {
+    let schema = Schema::load("report");
+    let mut seen = BTreeSet::new();
+    let mut look = |what: &str, report: &Value| {
+        schema.must_take(what, report);
+        keys_of(report, "", &mut seen);
+    };
+    let (container, dir) = (Container::new(), Dir::new());
+    let profile = dir.profile(EVERYTHING);
+    let pid = container.pid().to_string();
+    let call = |verb: &str, profile: &str| run(&[verb, "--pid", &pid, "--profile-file", profile, "--json"], "");
+    look("planned", &json(&call("plan", &profile).expect(10).stdout));
+    look("done", &json(&call("apply", &profile).expect(0).stdout));
+    look("nothing to do", &json(&call("apply", &profile).expect(0).stdout));
+    let clash = dir.file("clash.toml", "format = 1\n[[sem]]\nkey = 2\nnsems = 9\nowner = \"0:0\"\n");
+    look("refused", &json(&call("apply", &clash).expect(1).stdout));
+    assert_eq!(seen, schema.keys());
+}
+
+#[test]
+fn recorded_reports_are_valid() {
+    let schema = Schema::load("report");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(root().join("tests/golden")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name.starts_with("report-") {
+            let mut report = json(&std::fs::read_to_string(&path).unwrap());
+            // Numbers of a run, which the recorded text has words for.
+            for (key, number) in [("dev", 4), ("ino", 4_026_532_181_u64), ("id", 7)] {
+                if report["namespace"][key].is_string() {
+                    report["namespace"][key] = Value::from(number);
+                }
+            }
+            schema.must_take(name, &report);
+            seen += 1;
+        }
+    }
+    assert!(seen >= 4, "{seen}");
+}
+
+#[test]
+fn what_inspect_prints_is_valid_and_the_schema_has_no_other_key() {
+    let schema = Schema::load("inspect");
+    let mut seen = BTreeSet::new();
+    // Ids of its own, so that the keys of the host are there.
+    let (container, dir) = (Container::with(&["--user", "--map-root-user"]), Dir::new());
+    let profile = dir.profile(EVERYTHING);
+    let pid = container.pid().to_string();
+    run(&["apply", "--pid", &pid, "--profile-file", &profile], "").expect(0);
+    let one = json(&run(&["inspect", "--pid", &pid, "--json"], "").expect(0).stdout);
+    let all = json(&run(&["inspect", "--all", "--json"], "").stdout);
+    for (what, document) in [("one", &one), ("all", &all)] {
+        schema.must_take(what, document);
+        keys_of(document, "", &mut seen);
+    }
+    assert_eq!(one["namespaces"][0]["shm"].as_array().unwrap().len(), 1, "{one:#}");
+    // Not on every machine: namespaces that may not be looked at, and containers.
+    for sometimes in ["error", "containers/engine", "containers/id", "containers/names", "containers/pid"] {
+        seen.insert(format!("/namespaces/{sometimes}"));
+    }
+    assert_eq!(seen, schema.keys());
+}
