@@ -1,5 +1,7 @@
 //! From "this container" to "inside its IPC namespace": identity checks, lock, capabilities, setns.
 
+mod keys;
+
 use crate::error::{Error, Result};
 use crate::ipc::{IdMaps, NamespaceId, Owner};
 use crate::kernel::SysError;

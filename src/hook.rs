@@ -101,7 +101,7 @@ fn order(options: &RequestOptions, state: &State<'_>) -> Result<Option<Order>> {
     Ok(Some(Order { target, container, bundle, spec, config, profiles, memory, late }))
 }
 
-/// Reads config.json of a bundle.
+/// Reads config.json of a bundle; `root.path` comes out absolute.
 ///
 /// # Errors
 /// Not an absolute path, not there, a link, too large, or not a configuration.
@@ -116,7 +116,10 @@ pub fn read_bundle(dir: &str) -> Result<Spec> {
             .remedy("the state's bundle must be the directory of config.json; createRuntime is the stage where it is"),
         e => installed::unreadable(&name, &e),
     })?;
-    Spec::parse(&bytes, &name)
+    let mut spec = Spec::parse(&bytes, &name)?;
+    // Relative to the bundle, or absolute.
+    spec.root = spec.root.map(|root| Path::new(dir).join(root).to_string_lossy().into_owned());
+    Ok(spec)
 }
 
 fn event<'e>(state: &'e State<'_>, start: u64) -> Event<'e> {

@@ -156,6 +156,7 @@ impl Session {
             true => Some(found.memory(spec, order.memory)?),
             false => None,
         };
+        found.look_up_keys(&mut order.profiles, spec)?;
         let request = merge(std::mem::take(&mut order.profiles), memory.as_ref(), page_size())?;
         let mut joined = found.join()?;
         let recovered = keeper.as_ref().map(|k| k.recover(found.namespace(), &mut joined)).transpose()?;

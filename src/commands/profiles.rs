@@ -14,7 +14,7 @@ use crate::plan::render::spec_text;
 use crate::report::Integer;
 use crate::request::amount::parse_size;
 use crate::request::annotation::ProfileName;
-use crate::request::{Authority, Memory, ObjectWish, Profile, Target, merge};
+use crate::request::{Authority, FileWish, Memory, ObjectWish, Profile, Target, merge};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -122,6 +122,9 @@ fn shown_text(name: &ProfileName, profile: &Profile, memory: &Memory, request: &
     for object in &request.objects {
         let _ = writeln!(out, "{}  {}", object.id, object_text(object));
     }
+    for wish in &request.by_file {
+        let _ = writeln!(out, "{} key of {}  {}", wish.kind, wish.file, by_file_text(wish));
+    }
     for note in &request.notes {
         let _ = writeln!(out, "note: {note}");
     }
@@ -147,6 +150,11 @@ fn sysctl_rows(target: &Target, profile: &Profile) -> Vec<[String; 4]> {
             [target.field_name(index), wish.join(", "), number.join(", "), effect]
         })
         .collect()
+}
+
+/// As for any other; which key it is does not show in it.
+fn by_file_text(wish: &FileWish) -> String {
+    wish.file.key(0, 0).map_or_else(String::new, |key| object_text(&wish.clone().with_key(key)))
 }
 
 fn object_text(object: &ObjectWish) -> String {
@@ -184,7 +192,9 @@ fn shown_json(name: &ProfileName, profile: &Profile, memory: &Memory, targets: &
             })
         })
         .collect();
-    let objects: Vec<_> = profile.objects.iter().map(|o| format!("{} {}", o.id, object_text(o))).collect();
+    let objects = profile.objects.iter().map(|o| format!("{} {}", o.id, object_text(o)));
+    let by_file = profile.by_file.iter().map(|w| format!("{} key of {} {}", w.kind, w.file, by_file_text(w)));
+    let objects: Vec<_> = objects.chain(by_file).collect();
     let value = serde_json::json!({
         "name": name.as_str(), "description": profile.description, "source": profile.source,
         "memory": Integer(memory.bytes), "sysctl": sysctls, "objects": objects, "notes": notes,

@@ -190,7 +190,8 @@ impl Question {
         let mut names: BTreeSet<String> = options.profiles.iter().cloned().collect();
         names.extend(annotations.profiles.iter().map(ToString::to_string));
         let profiles = installed::read_profiles(options, annotations)?;
-        let (sysctls, objects) = profiles.iter().fold((0, 0), |(s, o), p| (s + p.sysctls.len(), o + p.objects.len()));
+        let (sysctls, objects) =
+            profiles.iter().fold((0, 0), |(s, o), p| (s + p.sysctls.len(), o + p.objects.len() + p.by_file.len()));
         let named = if names.is_empty() {
             "no profile".to_owned()
         } else {

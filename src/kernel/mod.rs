@@ -5,6 +5,7 @@ pub mod arena;
 pub mod cgroup;
 pub mod child;
 pub mod clock;
+pub mod container_file;
 pub mod entry;
 #[cfg(any(test, feature = "fake-kernel"))]
 pub mod fake;

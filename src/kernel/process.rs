@@ -84,7 +84,7 @@ impl Process {
     }
 
     /// What was just read below `/proc/PID` is of this process and not of a later one with its number.
-    fn still_alive(&self) -> Result<(), SysError> {
+    pub(super) fn still_alive(&self) -> Result<(), SysError> {
         if self.alive() { Ok(()) } else { Err(SysError::new("pidfd", Errno::ESRCH)) }
     }
 

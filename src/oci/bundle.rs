@@ -23,7 +23,7 @@ pub struct Spec {
     pub memory_limit: Option<u64>,
     /// `process.selinuxLabel`, when not empty.
     pub selinux_label: Option<String>,
-    /// `root.path`.
+    /// `root.path`, as it is written.
     pub root: Option<String>,
     /// True when `linux.uidMappings` is not empty.
     pub has_id_mappings: bool,

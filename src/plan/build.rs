@@ -11,6 +11,9 @@ use crate::request::{IfExists, ObjectWish, Request, Target};
 /// A conflict with config.json, with the namespace's users, with the policy, with a limit, or with an object that is
 /// there: see DESIGN-level rules in [`super::check`] and [`super::limits`].
 pub fn build(request: &Request, facts: &Facts<'_>) -> Result<Plan> {
+    if let Some(wish) = request.by_file.first() {
+        return Err(Error::failed(wish.file.to_string(), "its key has not been looked up"));
+    }
     let mut plan = Plan {
         steps: Vec::with_capacity(request.sysctls.len() + request.objects.len()),
         warnings: request.notes.clone(),

@@ -2,7 +2,7 @@
 //! both sources. The result does not depend on the order of the profiles.
 
 use super::amount::Memory;
-use super::profile::{ObjectWish, Profile, SysctlWish};
+use super::profile::{FileWish, ObjectWish, Profile, SysctlWish};
 use super::{Authority, By};
 use crate::error::{Error, Result};
 use crate::ipc::{Bound, SemField, Sysctl};
@@ -14,6 +14,8 @@ pub struct Request {
     pub sysctls: Vec<Target>,
     /// By kind, then key or name.
     pub objects: Vec<ObjectWish>,
+    /// Objects whose keys nobody has looked up yet: there is no plan for them.
+    pub by_file: Vec<FileWish>,
     /// What a reader should know, such as a formula that was cut at the kernel's maximum.
     pub notes: Vec<String>,
 }
@@ -151,6 +153,7 @@ pub fn merge(profiles: Vec<Profile>, memory: Option<&Memory>, page_size: u64) ->
             add_sysctl(&mut request, wish, memory, page_size)?;
         }
         objects.extend(profile.objects);
+        request.by_file.extend(profile.by_file);
     }
     request.sysctls.sort_by_key(|t| t.sysctl);
     request.notes.sort();

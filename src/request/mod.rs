@@ -8,7 +8,7 @@ pub mod sysctl_conf;
 
 pub use amount::{Amount, Memory, Wish, Wished};
 pub use merge::{Limit, Range, Request, Target, merge};
-pub use profile::{IfExists, ObjectWish, OnStop, Profile, SysctlWish};
+pub use profile::{FileWish, IfExists, ObjectWish, OnStop, Profile, SysctlWish};
 
 use std::fmt;
 use std::rc::Rc;

@@ -4,8 +4,13 @@ use super::amount::{Wish, Wished, parse_size};
 use super::{Authority, By};
 use crate::doc::{self, Node, Place, Table, Value};
 use crate::error::{Error, Result};
-use crate::ipc::{Key, Kind, Mode, ObjectId, Owner, QueueName, SemField, Shape, Sysctl, ValueError};
+use crate::ipc::{Kind, Mode, ObjectId, Owner, QueueName, SemField, Shape, Sysctl, ValueError};
+use key::{KeyWish, id};
 use std::rc::Rc;
+
+mod key;
+
+pub use key::{FileWish, Rest};
 
 /// Largest profile that is read, in bytes.
 pub const MAX_PROFILE: usize = 256 << 10;
@@ -21,6 +26,8 @@ pub struct Profile {
     pub sysctls: Vec<SysctlWish>,
     /// Wanted objects.
     pub objects: Vec<ObjectWish>,
+    /// Those whose keys are taken from files of the container.
+    pub by_file: Vec<FileWish>,
 }
 
 /// A wanted sysctl.
@@ -94,7 +101,7 @@ impl Profile {
     pub fn parse_toml(document: &str, text: &str, by: &By) -> Result<Profile> {
         let place = Place { document };
         let table = doc::toml::parse(place, text)?;
-        Reader { place, by, replace_allowed: true }.profile(&table)
+        Reader { place, by, in_file: true }.profile(&table)
     }
 
     /// Reads the objects of an annotation: `{"shm":[…],"sem":[…],"msg":[…],"mqueue":[…]}`.
@@ -104,15 +111,15 @@ impl Profile {
     pub fn parse_objects_json(document: &str, text: &str, by: &By) -> Result<Vec<ObjectWish>> {
         let place = Place { document };
         let node = doc::json::parse(place, text)?;
-        let reader = Reader { place, by, replace_allowed: false };
-        let mut objects = Vec::new();
+        let reader = Reader { place, by, in_file: false };
+        let mut profile = Profile::default();
         for (key, node) in place.table(&node, "")? {
             match Kind::ALL.into_iter().find(|k| k.name() == key.name) {
-                Some(kind) => reader.objects(kind, node, &mut objects)?,
+                Some(kind) => reader.objects(kind, node, &mut profile)?,
                 None => return Err(place.unknown_key(key, "", &Kind::ALL.map(Kind::name))),
             }
         }
-        Ok(objects)
+        Ok(profile.objects)
     }
 
     /// True when a formula of memory is used.
@@ -129,13 +136,14 @@ pub fn administrators(source: &str) -> By {
 struct Reader<'p> {
     place: Place<'p>,
     by: &'p By,
-    replace_allowed: bool,
+    /// Not a container's annotation.
+    in_file: bool,
 }
 
 /// The keys of an object's table while they are collected.
 #[derive(Default)]
 struct Fields<'n> {
-    key: Option<Key>,
+    key: Option<KeyWish>,
     name: Option<QueueName>,
     size: Option<u64>,
     nsems: Option<u64>,
@@ -167,7 +175,7 @@ impl Reader<'_> {
                 "source" => profile.source = Some(self.place.text(node, "source")?.to_owned()),
                 "sysctl" => self.sysctls(node, &mut profile.sysctls)?,
                 other => match Kind::ALL.into_iter().find(|k| k.name() == other) {
-                    Some(kind) => self.objects(kind, node, &mut profile.objects)?,
+                    Some(kind) => self.objects(kind, node, &mut profile)?,
                     None => return Err(self.place.unknown_key(key, "", &TOP)),
                 },
             }
@@ -234,16 +242,16 @@ impl Reader<'_> {
         }
     }
 
-    fn objects(&self, kind: Kind, node: &Node<'_>, out: &mut Vec<ObjectWish>) -> Result<()> {
+    fn objects(&self, kind: Kind, node: &Node<'_>, out: &mut Profile) -> Result<()> {
         let nodes = self.place.array(node, kind.name())?;
-        out.reserve(nodes.len());
+        out.objects.reserve(nodes.len());
         for node in nodes {
-            out.push(self.object(kind, node)?);
+            self.object(kind, node, out)?;
         }
         Ok(())
     }
 
-    fn object(&self, kind: Kind, node: &Node<'_>) -> Result<ObjectWish> {
+    fn object(&self, kind: Kind, node: &Node<'_>, out: &mut Profile) -> Result<()> {
         let mut f = Fields::default();
         for (key, value) in self.place.table(node, kind.name())? {
             if !self.object_field(kind, &key.name, value, &mut f)? {
@@ -256,33 +264,23 @@ impl Reader<'_> {
                 return Err(self.place.unknown_key(key, kind.name(), &[own, &COMMON].concat()));
             }
         }
-        let missing = |what: &str| {
-            let error = self.place.error(node.at, kind.name(), format!("'{what}' is missing"));
-            Err::<ObjectWish, _>(error)
-        };
-        let (id, shape) = match kind {
-            Kind::Mqueue => {
-                let Some(name) = f.name else { return missing("name") };
-                let shape = Shape::Mqueue { max_messages: f.max_messages, message_size: f.message_size };
-                (ObjectId::Mqueue(name), shape)
-            }
-            _ => {
-                let Some(key) = f.key else { return missing("key") };
-                match kind {
-                    Kind::Shm => match f.size {
-                        Some(size) => (ObjectId::Shm(key), Shape::Shm { size }),
-                        None => return missing("size"),
-                    },
-                    Kind::Sem => match self.sem_shape(&f)? {
-                        Some(shape) => (ObjectId::Sem(key), shape),
-                        None => return missing("nsems' or 'values"),
-                    },
-                    _ => (ObjectId::Msg(key), Shape::Msg { max_bytes: f.max_bytes }),
-                }
-            }
+        let missing = |what: &str| self.place.error(node.at, kind.name(), format!("'{what}' is missing"));
+        let shape = match kind {
+            Kind::Mqueue => Shape::Mqueue { max_messages: f.max_messages, message_size: f.message_size },
+            _ if f.key.is_none() => return Err(missing("key")),
+            Kind::Shm => Shape::Shm { size: f.size.ok_or_else(|| missing("size"))? },
+            Kind::Sem => self.sem_shape(&f)?.ok_or_else(|| missing("nsems' or 'values"))?,
+            Kind::Msg => Shape::Msg { max_bytes: f.max_bytes },
         };
         let Fields { mode, owner, if_exists, on_stop, .. } = f;
-        Ok(ObjectWish { id, shape, mode, owner, if_exists, on_stop, by: self.by.at(node.at.line) })
+        let rest = Rest { shape, mode, owner, if_exists, on_stop, by: self.by.at(node.at.line) };
+        match (f.key, f.name) {
+            (Some(KeyWish::Number(key)), _) => out.objects.push(rest.of(id(kind, key))),
+            (Some(KeyWish::File(file)), _) => out.by_file.push(FileWish { file, kind, rest }),
+            (None, Some(name)) => out.objects.push(rest.of(ObjectId::Mqueue(name))),
+            (None, None) => return Err(missing("name")),
+        }
+        Ok(())
     }
 
     fn sem_shape(&self, f: &Fields<'_>) -> Result<Option<Shape>> {
@@ -316,16 +314,14 @@ impl Reader<'_> {
                 f.values = Some(self.sem_values(node)?);
                 f.values_at = Some(node);
             }
-            (Kind::Shm | Kind::Sem | Kind::Msg, "key") => {
-                f.key = Some(self.text_or_digits(node, &what())?.parse().map_err(bad)?);
-            }
+            (Kind::Shm | Kind::Sem | Kind::Msg, "key") => f.key = Some(self.key(node, &what())?),
             (_, "mode") => f.mode = Some(self.place.text(node, &what())?.parse().map_err(bad)?),
             (_, "owner") => f.owner = Some(self.place.text(node, &what())?.parse().map_err(bad)?),
             (_, "if-exists") => {
                 f.if_exists = match self.place.text(node, &what())? {
                     "keep" => IfExists::Keep,
                     "fail" => IfExists::Fail,
-                    "replace" if self.replace_allowed => IfExists::Replace,
+                    "replace" if self.in_file => IfExists::Replace,
                     "replace" => return Err(bad(ValueError::new("only a profile in a file may replace objects"))),
                     _ => return Err(bad(ValueError::new("not one of \"keep\", \"fail\", \"replace\""))),
                 }

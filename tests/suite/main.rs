@@ -7,6 +7,7 @@ mod annotations;
 mod convert;
 mod docs;
 mod doctor;
+mod ftok;
 mod golden;
 mod hostile;
 mod inspect;

@@ -24,8 +24,9 @@ pub(super) fn run(options: &RequestOptions, name: &str, format: ExportFormat, me
         .remedy("say how much memory the container will have, such as --memory 16GiB"));
     }
     let request = merge(vec![profile], Some(&stated_memory(memory)?), page_size())?;
-    if !request.objects.is_empty() {
-        let objects: Vec<_> = request.objects.iter().map(|o| o.id.to_string()).collect();
+    if !request.objects.is_empty() || !request.by_file.is_empty() {
+        let by_file = request.by_file.iter().map(|wish| format!("{} key of {}", wish.kind, wish.file));
+        let objects: Vec<_> = request.objects.iter().map(|o| o.id.to_string()).chain(by_file).collect();
         return Err(Error::bad_input(format!("profile {name}"), format!("{format} has no way to create objects"))
             .found(objects.join(", "))
             .remedy("let the hook apply the profile, or take the objects out of it"));

@@ -114,3 +114,28 @@ fn format_must_be_stated() {
     assert!(read("").unwrap_err().to_string().starts_with("p.toml: the line 'format = 1' is missing"));
     assert!(read("format = 2\n").unwrap_err().to_string().starts_with("p.toml:1:10: format: wanted 1"));
 }
+
+#[test]
+fn keys_from_files() {
+    let profile =
+        parse("[[sem]]\nkey = { ftok = \"/opt/app/ipc.key\", id = 65 }\nnsems = 3\non-stop = \"remove\"\n").unwrap();
+    let [wish] = &profile.by_file[..] else { panic!("{profile:?}") };
+    assert_eq!((wish.file.to_string().as_str(), wish.kind), ("ftok /opt/app/ipc.key 65", Kind::Sem));
+    let found = wish.clone().with_key("7".parse().unwrap());
+    assert_eq!((found.id, found.on_stop), (ObjectId::Sem("7".parse().unwrap()), OnStop::Remove));
+    for (key, says) in [
+        ("{ ftok = \"opt\", id = 65 }", "absolute path"),
+        ("{ ftok = \"/opt\", id = 0 }", "1 to 255"),
+        ("{ ftok = \"/opt\", id = 256 }", "1 to 255"),
+        ("{ ftok = \"/opt\" }", "'ftok' and 'id' belong together"),
+        ("{ id = 65 }", "'ftok' and 'id' belong together"),
+        ("{ file = \"/opt\", id = 65 }", "sem.key.file: unknown key"),
+        ("[1]", "wanted a number or a string"),
+    ] {
+        let error = parse(&format!("[[sem]]\nkey = {key}\nnsems = 3\n")).unwrap_err().to_string();
+        assert!(error.contains(says), "{key}: {error}");
+    }
+    let inline = r#"{"sem":[{"key":{"ftok":"/opt","id":65},"nsems":1}]}"#;
+    let error = Profile::parse_objects_json("a", inline, &administrators("a")).unwrap_err().to_string();
+    assert!(error.contains("only a profile in a file"), "{error}");
+}
