@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::ipc::{Existing, ObjectSpec, Shape, Sysctl, SysctlValue};
 use crate::kernel::Ipc;
 use crate::plan::{Action, Change, Plan, Step};
+use std::rc::Rc;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ pub enum After {
     /// A sysctl's value.
     Sysctl(SysctlValue),
     /// An object.
-    Object(Box<Existing>),
+    Object(Rc<Existing>),
 }
 
 /// Does what `plan` says.
@@ -52,7 +53,7 @@ pub fn apply(plan: &Plan, ipc: &mut dyn Ipc) -> Outcome {
 /// Something to take back.
 enum Undo {
     Sysctl(Sysctl, SysctlValue),
-    Object(Box<Existing>),
+    Object(Rc<Existing>),
 }
 
 struct Run<'k> {
@@ -67,7 +68,7 @@ impl Run<'_> {
         let after = match (&step.change, step.action) {
             (Change::Sysctl { before, .. }, Action::None) => After::Sysctl(*before),
             (Change::Sysctl { sysctl, before, wanted }, _) => self.set(index, *sysctl, *before, *wanted)?,
-            (Change::Object { before: Some(before), .. }, Action::None) => After::Object(before.clone()),
+            (Change::Object { before: Some(before), .. }, Action::None) => After::Object(Rc::from(before.clone())),
             (Change::Object { spec, before: Some(before), .. }, Action::Replace) => {
                 self.ipc.remove(before).map_err(|e| explain::removal(&spec.id, &e))?;
                 self.lost.push(spec.id.to_string());
@@ -94,8 +95,8 @@ impl Run<'_> {
     }
 
     fn create(&mut self, index: usize, spec: &ObjectSpec) -> Result<After> {
-        let made = self.ipc.create(spec).map_err(|e| explain::creation(spec, &e))?;
-        self.journal.push((index, Undo::Object(Box::new(made.clone()))));
+        let made = Rc::new(self.ipc.create(spec).map_err(|e| explain::creation(spec, &e))?);
+        self.journal.push((index, Undo::Object(Rc::clone(&made))));
         verify(spec, &made)?;
         if let Shape::Sem { nsems, values } = &spec.shape {
             let found = self.ipc.sem_values(&made).map_err(|e| explain::creation(spec, &e))?;
@@ -111,7 +112,7 @@ impl Run<'_> {
                     .found("sem_otime 0"));
             }
         }
-        Ok(After::Object(Box::new(made)))
+        Ok(After::Object(made))
     }
 
     /// Takes everything back, newest first, and reports the first error with those of the undoing.

@@ -140,9 +140,11 @@ impl<'s> Builder<'s> {
 
     /// `[a.b]` or `[[a.b]]` is complete: finds or makes the table.
     fn enter(&mut self, array: bool) -> Result<(), (Position, String)> {
-        let keys = std::mem::take(&mut self.keys);
+        let mut keys = std::mem::take(&mut self.keys);
         let Some((last, parents)) = keys.split_last() else { return Ok(()) };
-        let mut path = Vec::with_capacity(keys.len());
+        // Room that was used before: a document may have thousands of tables.
+        let mut path = std::mem::take(&mut self.current);
+        path.clear();
         for key in parents {
             let table = descend(&mut self.root, &path);
             let index = match table.iter().position(|(k, _)| k.name == key.name) {
@@ -183,9 +185,11 @@ impl<'s> Builder<'s> {
         };
         path.push(index);
         if let Value::Array(nodes) = &mut node_at(&mut self.root, &path).value {
-            nodes.push(Node { at: last.at, value: Value::Table(Vec::new()) });
+            nodes.push(Node { at: last.at, value: Value::Table(Vec::with_capacity(2)) });
         }
         self.current = path;
+        keys.clear();
+        self.keys = keys;
         Ok(())
     }
 
