@@ -9,7 +9,7 @@ use crate::request::{IfExists, ObjectWish, Request, Target};
 ///
 /// # Errors
 /// A conflict with config.json, with the namespace's users, with the policy, with a limit, or with an object that is
-/// there: see DESIGN-level rules in [`super::check`] and [`super::limits`].
+/// there: the rules are in `check.rs` and `limits.rs`.
 pub fn build(request: &Request, facts: &Facts<'_>) -> Result<Plan> {
     if let Some(wish) = request.by_file.first() {
         return Err(Error::failed(wish.file.to_string(), "its key has not been looked up"));
