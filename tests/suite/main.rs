@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, unreachable_pub)]
 
 mod annotations;
+mod attacks;
 mod convert;
 mod docs;
 mod doctor;
