@@ -2,7 +2,7 @@
 
 use super::{Action, Change, Facts, Plan, Step, check, limits};
 use crate::error::{Error, Result};
-use crate::ipc::{Existing, Mode, ObjectId, ObjectSpec, Shape, Sysctl, SysctlValue};
+use crate::ipc::{Existing, Mode, ObjectId, ObjectSpec, Shape, SysctlValue};
 use crate::request::{IfExists, ObjectWish, Request, Target};
 
 /// Makes the plan, or says why there is none.
@@ -193,13 +193,4 @@ pub(crate) fn describe(there: &Existing) -> String {
             format!("max-messages {extent}, message-size {message_size}, mode {mode}, owner {owner}")
         }
     }
-}
-
-/// The value a sysctl will have once the plan is applied.
-pub(super) fn value_after(plan: &Plan, facts: &Facts<'_>, sysctl: Sysctl) -> Option<SysctlValue> {
-    let planned = plan.steps.iter().find_map(|step| match &step.change {
-        Change::Sysctl { sysctl: s, wanted, .. } if *s == sysctl => Some(*wanted),
-        _ => None,
-    });
-    planned.or_else(|| facts.snapshot.sysctl(sysctl))
 }

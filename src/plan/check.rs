@@ -1,7 +1,6 @@
 //! Rules that forbid a plan: conflicts with config.json, with other users of the namespace, and with the policy.
 
-use super::build::value_after;
-use super::{Action, Change, Facts, Plan, charge};
+use super::{Action, Change, Facts, Plan, charge, value_after};
 use crate::error::{Error, Result};
 use crate::ipc::sysctl::UNLIMITED;
 use crate::ipc::{Kind, Shape, Sysctl, SysctlValue};

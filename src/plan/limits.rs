@@ -1,7 +1,6 @@
 //! Objects against the limits that will hold, so that the first failing call is not the one that tells.
 
-use super::build::value_after;
-use super::{Action, Change, Facts, Plan};
+use super::{Action, Change, Facts, Plan, value_after};
 use crate::error::{Error, Result};
 use crate::ipc::{Kind, Owner, Shape, Sysctl, SysctlValue};
 use crate::policy::budget;

@@ -153,5 +153,14 @@ pub fn needs(request: &Request) -> Needs {
     needs
 }
 
+/// The value a sysctl will have once the plan is applied.
+fn value_after(plan: &Plan, facts: &Facts<'_>, sysctl: Sysctl) -> Option<SysctlValue> {
+    let planned = plan.steps.iter().find_map(|step| match &step.change {
+        Change::Sysctl { sysctl: s, wanted, .. } if *s == sysctl => Some(*wanted),
+        _ => None,
+    });
+    planned.or_else(|| facts.snapshot.sysctl(sysctl))
+}
+
 #[cfg(test)]
 mod tests;
