@@ -38,10 +38,10 @@ nri: ## the hook and the NRI plugin for Kubernetes; the plugin's path is the las
 	else $(CARGO) build --release --locked --features nri --bins && echo target/release/oci-ipc-nri; fi
 
 image: ## the container image for Kubernetes, with buildah; nothing is pulled
-	@bin=$$($(MAKE) -s nri | tail -n 1) && buildah bud --pull-never --build-arg BINARIES=$${bin%/*} -t $(IMAGE) -f Containerfile .
+	@bin=$$($(MAKE) -s --no-print-directory nri | tail -n 1) && buildah bud --pull-never --build-arg BINARIES=$${bin%/*} -t $(IMAGE) -f Containerfile .
 
 demo: ## the whole job in a namespace of its own, no root needed
-	@bin=$$($(MAKE) -s build | tail -n 1) && echo "$$bin demo" && $$bin demo
+	@bin=$$($(MAKE) -s --no-print-directory build | tail -n 1) && echo "$$bin demo" && $$bin demo
 
 test: ## everything that runs on any machine, runc, crun and podman when root
 	@tools/test

@@ -112,7 +112,7 @@ fn the_hook_creates_as_a_member_that_dies_first() {
     let profile = dir.profile(&sets(1));
     let binary = binary();
     let command = [binary.to_str().expect("text"), "--profile-file", &profile];
-    let stopped = Stopped::at("semget", 2, &[], &command, container.state(""));
+    let stopped = Stopped::at("semget", 1, &[], &command, container.state(""));
     let proc = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", stopped.pid())).expect(name);
     let name = group.path.file_name().and_then(|n| n.to_str()).expect("a name");
     assert!(proc("cgroup").contains(name), "{}", proc("cgroup"));
@@ -130,7 +130,7 @@ fn small_objects_are_not_worth_a_move() {
     let profile = dir.profile("[[sem]]\nkey = 1\nnsems = 2000\nowner = \"0:0\"\n");
     let binary = binary();
     let command = [binary.to_str().expect("text"), "--profile-file", &profile];
-    let stopped = Stopped::at("semget", 2, &[], &command, container.state(""));
+    let stopped = Stopped::at("semget", 1, &[], &command, container.state(""));
     let groups = std::fs::read_to_string(format!("/proc/{}/cgroup", stopped.pid())).expect("its groups");
     assert!(!groups.contains("oci-ipc-hook-small"), "{groups}");
     stopped.resume().expect(0);

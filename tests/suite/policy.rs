@@ -95,7 +95,7 @@ fn warn_undoes_before_it_lets_go() {
         let policy = dir.file("config.toml", &format!("format = 1\n[policy]\non-error = \"{rule}\"\n"));
         let trace = dir.file("trace", "");
         let mut hook = Command::new("strace");
-        hook.args(["-qq", "-o", &trace, "--trace=shmget,pwrite64", "--inject=shmget:error=ENOSPC:when=2"])
+        hook.args(["-qq", "-o", &trace, "--trace=shmget,pwrite64", "--inject=shmget:error=ENOSPC:when=1"])
             .arg(binary());
         hook.args(["--config", &policy, "--profile-file", &profile]);
         run_command(hook, container.state(""))

@@ -73,9 +73,9 @@ fn each_change_is_made_with_the_rights_it_needs() {
     let queue = "[[mqueue]]\nname = \"/q\"\nowner = \"0:0\"\n";
     let set = "[sysctl]\n\"kernel.msgmax\" = 9000\n";
     for (what, body, call, nth, rights) in [
-        ("looking", sem, "semget", 1, WAY_IN),
+        ("looking", sem, "semctl", 1, WAY_IN),
         ("a sysctl", set, "pwrite64", 1, SETUID | SETGID),
-        ("a set", sem, "semget", 2, SETUID | SETGID | SETPCAP | IPC_OWNER),
+        ("a set", sem, "semget", 1, SETUID | SETGID | SETPCAP | IPC_OWNER),
         ("a queue", queue, "mq_open", 2, SETUID | SETGID | SETPCAP | DAC_OVERRIDE | FOWNER | SYS_RESOURCE),
     ] {
         for options in [&[][..], &["--map-root-user"]] {
@@ -115,7 +115,7 @@ fn nothing_inherited_stays_open() {
     let script = format!("exec 3<'{marker}' 9<'{marker}' 200<'{marker}'; exec \"$@\"");
     // bash, for descriptors of more than one digit.
     let before = ["bash", "-c", &script, "bash"];
-    let stopped = Stopped::at("semget", 2, &before, &command, container.state(""));
+    let stopped = Stopped::at("semget", 1, &before, &command, container.state(""));
     let open = stopped.descriptors();
     assert!(open.iter().all(|f| !f.contains("inherited")), "{open:?}");
     assert!(open.iter().any(|f| f.starts_with("ipc:[")), "these are the hook's: {open:?}");
