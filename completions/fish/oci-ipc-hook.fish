@@ -32,6 +32,7 @@ complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_needs_command" -l memory -d 'A 
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_needs_command" -s h -l help -d 'Print help'
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_needs_command" -s V -l version -d 'Print version'
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_needs_command" -f -a "hook" -d 'Prepare the container whose OCI state is on standard input'
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_needs_command" -f -a "cleanup" -d 'Remove what the hook left for a container that has stopped'
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_needs_command" -f -a "plan" -d 'Show what would be done, change nothing'
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_needs_command" -f -a "apply" -d 'Prepare a namespace that exists'
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_needs_command" -f -a "inspect" -d 'Show limits, use and objects of a namespace'
@@ -49,6 +50,7 @@ complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand hook" -l confi
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand hook" -l profiles-dir -d 'Profiles instead of the installed ones' -r -F
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand hook" -l memory -d 'A memory limit for formulas, besides those that are found' -r
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand hook" -s h -l help -d 'Print help'
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand cleanup" -s h -l help -d 'Print help'
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand plan" -l pid -d 'The namespace of this process' -r
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand plan" -l ns -d 'A namespace file' -r -F
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand plan" -l state -d 'OCI state of the container; its annotations count ("-": standard input)' -r -F
@@ -135,18 +137,19 @@ complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand print-config" 
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand print-config" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand demo" -l runtime -d 'Use a real container of this runtime (runc, crun, youki)' -r
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand demo" -s h -l help -d 'Print help'
-complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "hook" -d 'Prepare the container whose OCI state is on standard input'
-complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "plan" -d 'Show what would be done, change nothing'
-complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "apply" -d 'Prepare a namespace that exists'
-complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "inspect" -d 'Show limits, use and objects of a namespace'
-complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "check" -d 'Check policy, profiles and hooks.d files'
-complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "doctor" -d 'Find out whether containers here would be prepared, and why not'
-complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "profiles" -d 'List profiles, or show one with its numbers'
-complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "inject" -d 'Add the hook to a config.json'
-complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "wrap" -d 'Be a runtime that adds the hook: for Docker and containerd'
-complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "print-config" -d 'Print what an engine\'s configuration needs, from this installation'
-complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "demo" -d 'The whole job in a namespace of its own, shown step by step'
-complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook cleanup plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "hook" -d 'Prepare the container whose OCI state is on standard input'
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook cleanup plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "cleanup" -d 'Remove what the hook left for a container that has stopped'
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook cleanup plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "plan" -d 'Show what would be done, change nothing'
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook cleanup plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "apply" -d 'Prepare a namespace that exists'
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook cleanup plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "inspect" -d 'Show limits, use and objects of a namespace'
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook cleanup plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "check" -d 'Check policy, profiles and hooks.d files'
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook cleanup plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "doctor" -d 'Find out whether containers here would be prepared, and why not'
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook cleanup plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "profiles" -d 'List profiles, or show one with its numbers'
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook cleanup plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "inject" -d 'Add the hook to a config.json'
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook cleanup plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "wrap" -d 'Be a runtime that adds the hook: for Docker and containerd'
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook cleanup plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "print-config" -d 'Print what an engine\'s configuration needs, from this installation'
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook cleanup plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "demo" -d 'The whole job in a namespace of its own, shown step by step'
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and not __fish_seen_subcommand_from hook cleanup plan apply inspect check doctor profiles inject wrap print-config demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and __fish_seen_subcommand_from profiles" -f -a "list" -d 'Name and description of every profile'
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and __fish_seen_subcommand_from profiles" -f -a "show" -d 'One profile with its numbers'
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand help; and __fish_seen_subcommand_from profiles" -f -a "import" -d 'Make a profile of sysctl.conf files; "-" is standard input'

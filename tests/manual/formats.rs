@@ -85,7 +85,8 @@ const VALUES: &[&str] = &[
     "'1 2 3 4 5'", "'0600'", "'600'", "'1777'", "'06000'", "'9'", "'0:0'", "'1001:0'", "'1001'", "'root:root'", "'/q'",
     "'/q/r'", "'q'", "'/'", "'/.'", "'/..'", "'keep'", "'fail'", "'replace'", "'remove'", "'none'", "'profiles'", "'inline'",
     "'warn'", "'needed'", "'always'", "['a', 'b*']", "{ semmsl = 5 }", "{ semmni = '>= 5 per GiB' }", "{ semmni = '5KiB' }",
-    "{ semmsl = '50%' }",
+    "{ semmsl = '50%' }", "{ ftok = '/f', id = 65 }", "{ ftok = '/f', id = 0 }", "{ ftok = '/f', id = 256 }",
+    "{ ftok = 'f', id = 1 }", "{ ftok = '/f' }", "{ id = 1 }", "{ ftok = '/f', id = 1, x = 1 }",
 ];
 
 /// Schema and parser agree on each of `VALUES` for `key`; returns how many they take and refuse.

@@ -102,13 +102,25 @@ fn object(own: Value, required: &[&str]) -> Value {
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }
 
-/// A System V key, 32 bits, never 0.
+/// A System V key, 32 bits, never 0, or the file of the container that gives it.
 fn key() -> Value {
     json!({
-        "description": "The object's key: a number, or a string with a decimal or hexadecimal one.",
+        "description": "The object's key: a number, a string with a decimal or hexadecimal one, or what ftok(3) gives in the container.",
         "anyOf": [
             { "type": "integer", "minimum": i32::MIN, "maximum": u32::MAX, "not": { "const": 0 } },
-            { "type": "string", "pattern": "^(-?[1-9][0-9]{0,9}|0x0{0,8}[0-9a-fA-F]{1,8})$", "not": { "pattern": "^0x0+$" } }
+            { "type": "string", "pattern": "^(-?[1-9][0-9]{0,9}|0x0{0,8}[0-9a-fA-F]{1,8})$", "not": { "pattern": "^0x0+$" } },
+            {
+                "type": "object",
+                "properties": {
+                    "ftok": {
+                        "description": "Absolute path of a file in the container.",
+                        "type": "string", "pattern": "^/", "maxLength": 4095
+                    },
+                    "id": { "description": "The project id.", "type": "integer", "minimum": 1, "maximum": 255 }
+                },
+                "required": ["ftok", "id"],
+                "additionalProperties": false
+            }
         ]
     })
 }
