@@ -201,8 +201,8 @@ fn queues(count: u32, owner: u32) -> String {
 
 #[test]
 fn queue_bytes_are_counted_exactly() {
-    if !is_root() {
-        return skip("only root makes queues of other users");
+    if !is_root() || which("prlimit").is_none() {
+        return skip("needs root, to make queues of other users, and prlimit(1)");
     }
     // mq_overview(7): 10 messages of 8192 bytes, a header and a tree node each.
     let one = 10 * (8192 + 48 + 48);
@@ -220,8 +220,8 @@ fn queue_bytes_are_counted_exactly() {
 
 #[test]
 fn the_queue_counter_is_one_for_the_whole_host() {
-    if !is_root() {
-        return skip("only root makes queues of other users");
+    if !is_root() || which("prlimit").is_none() {
+        return skip("needs root, to make queues of other users, and prlimit(1)");
     }
     let (first, second, dir) = (Container::new(), Container::new(), Dir::new());
     let profile = dir.profile(&queues(3, 64_003));

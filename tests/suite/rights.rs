@@ -112,9 +112,8 @@ fn nothing_inherited_stays_open() {
     let profile = dir.profile("[[sem]]\nkey = 1\nnsems = 1\nowner = \"0:0\"\n");
     let binary = binary();
     let command = [binary.to_str().expect("text"), "--profile-file", &profile];
-    let script = format!("exec 3<'{marker}' 9<'{marker}' 200<'{marker}'; exec \"$@\"");
-    // bash, for descriptors of more than one digit.
-    let before = ["bash", "-c", &script, "bash"];
+    let script = format!("exec 3<'{marker}' 9<'{marker}'; exec \"$@\"");
+    let before = ["sh", "-c", &script, "sh"];
     let stopped = Stopped::at("semget", 1, &before, &command, container.state(""));
     let open = stopped.descriptors();
     assert!(open.iter().all(|f| !f.contains("inherited")), "{open:?}");

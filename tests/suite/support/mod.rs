@@ -48,7 +48,7 @@ impl Container {
     /// Another process in the namespace of `other`.
     pub fn beside(other: &Container) -> Container {
         let mut command = Command::new("nsenter");
-        command.args(["--target", &other.pid().to_string(), "--ipc", "sh", "-c", "echo ready; exec cat"]);
+        command.args(["--target", &other.pid().to_string(), "--ipc", "sh", "-c", "echo ready; exec cat >/dev/null"]);
         Container::start(command)
     }
 
