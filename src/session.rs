@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::ipc::{IdMaps, Kind, Snapshot, Sysctl};
 use crate::kernel::cgroup::{self, MemoryGroup};
 use crate::kernel::identity::{CapSet, Capabilities, is_rootless};
+use crate::kernel::label;
 use crate::kernel::limits::{QueueLimit, page_size};
 use crate::kernel::namespace::Joined;
 use crate::kernel::{Ipc, SysError};
@@ -159,6 +160,9 @@ impl Session {
         found.look_up_keys(&mut order.profiles, spec)?;
         let request = merge(std::mem::take(&mut order.profiles), memory.as_ref(), page_size())?;
         let mut joined = found.join()?;
+        if let Some(label) = spec.and_then(|s| s.selinux_label.clone()).filter(|_| label::selinux_enforces()) {
+            joined.label_objects(label);
+        }
         let recovered = keeper.as_ref().map(|k| k.recover(found.namespace(), &mut joined)).transpose()?;
         let snapshot = look(&mut joined, &request, &plan::needs(&request))?;
         let maps = joined.maps().clone();

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::ipc::{Kind, ObjectId, ObjectSpec, Sysctl, SysctlValue};
-use crate::kernel::SysError;
+use crate::kernel::{SysError, label};
 use crate::plan::render::spec_text;
 use nix::errno::Errno;
 
@@ -41,7 +41,14 @@ pub(crate) fn removal(id: &ObjectId, error: &SysError) -> Error {
 }
 
 pub(crate) fn creation(spec: &ObjectSpec, error: &SysError) -> Error {
-    let (why, remedy) = meaning(spec.id.kind(), error.errno);
+    let (why, remedy) = if error.call == label::TAKE {
+        (
+            "SELinux does not let the hook take the label of the container, which its objects must carry",
+            "allow the hook's domain fork and setcurrent, and dyntransition to the container's type, in the policy",
+        )
+    } else {
+        meaning(spec.id.kind(), error.errno)
+    };
     Error::failed(spec.id.to_string(), format!("{why} ({error})")).wanted(spec_text(spec)).remedy(remedy)
 }
 

@@ -4,9 +4,9 @@ use super::identity::{Identity, become_root};
 use super::namespace::NamespaceFd;
 use super::process::Process;
 use super::sys::setns;
-use super::{Ipc, SysError, mqueue, msg, sem, shm, sysctl, sysv};
-use crate::ipc::{Existing, IdMaps, Kind, NamespaceId, ObjectId, ObjectSpec, Owner, QueueName, Shape, Sysctl};
-use crate::ipc::{Mode, SysctlValue, Usage};
+use super::{Ipc, SysError, label, mqueue, msg, sem, shm, sysctl, sysv};
+use crate::ipc::{Existing, IdMaps, Kind, NamespaceId, ObjectId, ObjectSpec, Owner, Shape, Sysctl};
+use crate::ipc::{SysctlValue, Usage};
 use nix::errno::Errno;
 
 /// The namespace that this thread has joined. There is no way back.
@@ -19,6 +19,8 @@ pub struct Joined {
     identity: Identity,
     files: sysctl::Files,
     umask_cleared: bool,
+    /// SELinux label that new objects are to carry.
+    label: Option<String>,
 }
 
 impl Joined {
@@ -46,7 +48,15 @@ impl Joined {
     }
 
     fn here(id: NamespaceId, own: bool, maps: IdMaps) -> Joined {
-        Joined { id, own, maps, identity: Identity::own(), files: sysctl::Files::default(), umask_cleared: false }
+        Joined {
+            id,
+            own,
+            maps,
+            identity: Identity::own(),
+            files: sysctl::Files::default(),
+            umask_cleared: false,
+            label: None,
+        }
     }
 
     /// Which namespace it is.
@@ -69,6 +79,11 @@ impl Joined {
         self.identity.resume()
     }
 
+    /// New objects are to carry this SELinux label, whatever that of this process is.
+    pub fn label_objects(&mut self, label: String) {
+        self.label = Some(label);
+    }
+
     /// An object with the ids that the container sees.
     fn inside(&self, object: Existing) -> Existing {
         let (owner, creator) = (self.maps.to_inside(object.owner), self.maps.to_inside(object.creator));
@@ -81,26 +96,82 @@ impl Joined {
         self.identity.assume(outside)
     }
 
-    fn create_queue(
-        &mut self,
-        name: &QueueName,
-        capacity: (Option<u64>, Option<u64>),
-        mode: Mode,
-    ) -> Result<Existing, SysError> {
-        let capacity = match capacity {
-            (None, None) => None,
-            (messages, size) => Some((
-                self.or_default(messages, Sysctl::MqMsgDefault, Sysctl::MqMsgMax)?,
-                self.or_default(size, Sysctl::MqMsgsizeDefault, Sysctl::MqMsgsizeMax)?,
-            )),
-        };
-        if !self.umask_cleared {
-            // Nothing of ours relies on it: files are always made with an explicit mode.
-            // SAFETY: a number is passed, and the call cannot fail.
-            unsafe { libc::umask(0) };
-            self.umask_cleared = true;
+    /// What a queue will hold: messages and bytes of one; `None` = the namespace's defaults, or no queue.
+    fn capacity(&mut self, shape: &Shape) -> Result<Option<(u64, u64)>, SysError> {
+        match shape {
+            Shape::Mqueue { max_messages: None, message_size: None } => Ok(None),
+            Shape::Mqueue { max_messages, message_size } => Ok(Some((
+                self.or_default(*max_messages, Sysctl::MqMsgDefault, Sysctl::MqMsgMax)?,
+                self.or_default(*message_size, Sysctl::MqMsgsizeDefault, Sysctl::MqMsgsizeMax)?,
+            ))),
+            _ => Ok(None),
         }
-        mqueue::create(name, capacity, mode)
+    }
+
+    /// Makes an object, as whom this thread acts for.
+    fn make(&mut self, spec: &ObjectSpec, capacity: Option<(u64, u64)>) -> Result<Existing, SysError> {
+        match (&spec.id, &spec.shape) {
+            (ObjectId::Shm(key), Shape::Shm { size }) => shm::create(*key, *size, spec.mode),
+            (ObjectId::Sem(key), Shape::Sem { nsems, values }) => sem::create(*key, *nsems, values, spec.mode),
+            (ObjectId::Msg(key), Shape::Msg { max_bytes }) => msg::create(*key, *max_bytes, spec.mode),
+            (ObjectId::Mqueue(name), Shape::Mqueue { .. }) => {
+                if !self.umask_cleared {
+                    // Nothing of ours relies on it: files are always made with an explicit mode.
+                    // SAFETY: a number is passed, and the call cannot fail.
+                    unsafe { libc::umask(0) };
+                    self.umask_cleared = true;
+                }
+                mqueue::create(name, capacity, spec.mode)
+            }
+            // A shape of another kind: no caller builds that.
+            _ => Err(SysError::new("create", Errno::EINVAL)),
+        }
+    }
+
+    /// Has an object made under another label and reads it; one that cannot be read is not left.
+    fn make_labelled(
+        &mut self,
+        spec: &ObjectSpec,
+        capacity: Option<(u64, u64)>,
+        label: &str,
+    ) -> Result<Existing, SysError> {
+        label::with_label(label, || self.make(spec, capacity).map(drop))?;
+        match self.find(&spec.id) {
+            Ok(Some(made)) => Ok(made),
+            unread => {
+                let e = unread.err().unwrap_or_else(|| SysError::new("find", Errno::ENOENT));
+                let removed = label::with_label(label, || match self.find(&spec.id)? {
+                    Some(made) => remove(&made),
+                    None => Ok(()),
+                });
+                Err(SysError { also: removed.err().map(Box::new), ..e })
+            }
+        }
+    }
+
+    /// Removes what is described, as who we are or as its owner.
+    fn remove_unlabelled(&mut self, object: &Existing) -> Result<(), SysError> {
+        let now = match (object.kind, object.sysv_id) {
+            (Kind::Shm, Some(id)) => sysv::if_exists(shm::stat(id))?,
+            (Kind::Sem, Some(id)) => sysv::if_exists(sem::stat(id))?,
+            (Kind::Msg, Some(id)) => sysv::if_exists(msg::stat(id))?,
+            _ => match &object.id {
+                Some(ObjectId::Mqueue(name)) => mqueue::find(name)?,
+                _ => return Err(SysError::new("remove", Errno::EINVAL)),
+            },
+        };
+        let Some(now) = now.map(|now| self.inside(now)) else { return Ok(()) };
+        if !self.is_still(object, &now) {
+            return Ok(());
+        }
+        match remove(object) {
+            // Only owner, creator and CAP_SYS_ADMIN may: the owner we can be.
+            Err(e) if is_refusal(&e) => {
+                self.act_for(now.owner).map_err(|_| e)?;
+                remove(object)
+            }
+            other => other,
+        }
     }
 
     /// What the kernel takes for an attribute that is not given: the default, but not more than the maximum.
@@ -154,17 +225,11 @@ impl Ipc for Joined {
 
     fn create(&mut self, spec: &ObjectSpec) -> Result<Existing, SysError> {
         self.act_for(spec.owner)?;
-        let made = match (&spec.id, &spec.shape) {
-            (ObjectId::Shm(key), Shape::Shm { size }) => shm::create(*key, *size, spec.mode),
-            (ObjectId::Sem(key), Shape::Sem { nsems, values }) => sem::create(*key, *nsems, values, spec.mode),
-            (ObjectId::Msg(key), Shape::Msg { max_bytes }) => msg::create(*key, *max_bytes, spec.mode),
-            (ObjectId::Mqueue(name), Shape::Mqueue { max_messages, message_size }) => {
-                self.create_queue(name, (*max_messages, *message_size), spec.mode)
-            }
-            // A shape of another kind: no caller builds that.
-            _ => Err(SysError::new("create", Errno::EINVAL)),
-        }?;
-        Ok(self.inside(made))
+        let capacity = self.capacity(&spec.shape)?;
+        match self.label.clone() {
+            None => self.make(spec, capacity).map(|made| self.inside(made)),
+            Some(label) => self.make_labelled(spec, capacity, &label),
+        }
     }
 
     fn sem_values(&mut self, set: &Existing) -> Result<Vec<u16>, SysError> {
@@ -173,26 +238,10 @@ impl Ipc for Joined {
     }
 
     fn remove(&mut self, object: &Existing) -> Result<(), SysError> {
-        let now = match (object.kind, object.sysv_id) {
-            (Kind::Shm, Some(id)) => sysv::if_exists(shm::stat(id))?,
-            (Kind::Sem, Some(id)) => sysv::if_exists(sem::stat(id))?,
-            (Kind::Msg, Some(id)) => sysv::if_exists(msg::stat(id))?,
-            _ => match &object.id {
-                Some(ObjectId::Mqueue(name)) => mqueue::find(name)?,
-                _ => return Err(SysError::new("remove", Errno::EINVAL)),
-            },
-        };
-        let Some(now) = now.map(|now| self.inside(now)) else { return Ok(()) };
-        if !self.is_still(object, &now) {
-            return Ok(());
-        }
-        match remove(object) {
-            // Only owner, creator and CAP_SYS_ADMIN may: the owner we can be.
-            Err(e) if matches!(e.errno, Errno::EPERM | Errno::EACCES) => {
-                self.act_for(now.owner).map_err(|_| e)?;
-                remove(object)
-            }
-            other => other,
+        match (self.remove_unlabelled(object), self.label.clone()) {
+            (Err(e), Some(label)) if is_refusal(&e) => label::with_label(&label, || self.remove_unlabelled(object))
+                .map_err(|second| SysError { also: Some(Box::new(second)), ..e }),
+            (result, _) => result,
         }
     }
 
@@ -208,6 +257,10 @@ impl Ipc for Joined {
         }
         Ok(usage)
     }
+}
+
+fn is_refusal(error: &SysError) -> bool {
+    matches!(error.errno, Errno::EPERM | Errno::EACCES)
 }
 
 fn remove(object: &Existing) -> Result<(), SysError> {

@@ -13,6 +13,7 @@ pub mod file;
 pub mod identity;
 pub mod inherited;
 mod joined;
+pub mod label;
 pub mod life;
 pub mod limits;
 pub mod listing;
