@@ -26,11 +26,13 @@ pub struct Container {
 }
 
 impl Container {
-    /// The first name, else the id cut to twelve characters as engines print it.
+    /// The first name, else the id, an engine's long one cut to twelve characters as engines print it.
     pub fn short(&self) -> &str {
+        let is_long = self.id.len() == 64 && self.id.bytes().all(|b| b.is_ascii_hexdigit());
         match self.names.first() {
             Some(name) => name,
-            None => self.id.get(..12).unwrap_or(&self.id),
+            None if is_long => &self.id[..12],
+            None => &self.id,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `oci-ipc-hook.inspect/1`: the contract of `inspect --json`. Names are those of lsipc(1) and of profiles; integers from 2⁵³
 //! on are decimal strings; times are seconds since the epoch, 0 for never.
 
+use super::drift::Drift;
 use super::{Seen, Use, View};
 use crate::ipc::{Mode, NamespaceId, Sysctl, SysctlValue};
 use crate::kernel::listing::MqueueRecord;
@@ -54,6 +55,8 @@ struct Namespace<'v> {
     msg: Rows<'v, MsgRecord>,
     mqueue: Rows<'v, MqueueRecord>,
     mqueue_error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drift: Option<&'v [Drift]>,
 }
 
 #[derive(Serialize)]
@@ -78,7 +81,7 @@ impl<'v> Namespace<'v> {
                 .iter()
                 .map(|c| ContainerRow { engine: &c.engine, id: &c.id, names: &c.names, pid: c.pid })
                 .collect(),
-            rlimit_msgqueue: view.msgqueue_limit.map(Integer),
+            rlimit_msgqueue: view.msgqueue_limit.filter(|bytes| *bytes != u64::MAX).map(Integer),
             sysctl: Sysctls(view),
             usage: Usage(view.usage()),
             shm: Rows { view, records: &listing.shm },
@@ -86,6 +89,7 @@ impl<'v> Namespace<'v> {
             msg: Rows { view, records: &listing.msg },
             mqueue: Rows { view, records: &listing.mqueue },
             mqueue_error: listing.mqueue_error.as_ref().map(ToString::to_string),
+            drift: view.drift.as_deref(),
         }
     }
 }

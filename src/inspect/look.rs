@@ -105,6 +105,7 @@ impl Found {
             listing,
             sem_values,
             ids,
+            drift: None,
             pids: self.pids,
             page_size: page_size(),
             now: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs().cast_signed()),

@@ -3,6 +3,7 @@
 
 pub mod advice;
 pub mod all;
+pub mod drift;
 pub mod json;
 pub mod look;
 pub mod profile;
@@ -35,6 +36,8 @@ pub struct View {
     pub sem_values: Vec<Option<Vec<u16>>>,
     /// How to read those ids.
     pub ids: Ids,
+    /// What has changed since a record, if one was asked for.
+    pub drift: Option<Vec<drift::Drift>>,
     /// Bytes of a page.
     pub page_size: u64,
     /// When it was looked at, seconds since the epoch.

@@ -28,6 +28,9 @@ pub fn write(out: &mut impl Write, view: &View) -> io::Result<()> {
             table.write(out)?;
         }
     }
+    if let Some(drift) = &view.drift {
+        out.write_all(super::drift::text(drift).as_bytes())?;
+    }
     for advice in super::advice::advice(view) {
         writeln!(out, "\n{}, {}\n  -> {}", advice.found, advice.effect, advice.cure)?;
     }

@@ -1,6 +1,6 @@
 //! `inspect`: seen from outside against what other programs see, and back into a profile.
 
-use crate::support::{Container, Dir, binary, is_root, run, run_command, skip};
+use crate::support::{Container, Dir, binary, is_root, run, run_command, skip, which};
 use serde_json::Value;
 use std::process::Command;
 
@@ -197,4 +197,59 @@ fn thirty_two_thousand_objects_fit_into_64_mib() {
         assert!(ran.stdout.contains("32000"), "{}", &ran.stdout[..2000]);
         assert!(format != "--json" || ran.stdout.matches("\"nsems\": 1").count() == 32_000);
     }
+}
+
+/// A container of runc in its usual place, killed and deleted when dropped.
+struct RuncContainer {
+    id: String,
+}
+
+impl RuncContainer {
+    fn start(dir: &Dir) -> RuncContainer {
+        let id = format!("oci-ipc-hook-test-{}", std::process::id());
+        let bundle = dir.path();
+        std::fs::create_dir_all(bundle.join("rootfs/bin")).expect("rootfs");
+        std::fs::copy("/bin/busybox", bundle.join("rootfs/bin/sleep")).expect("busybox");
+        let runc = |args: &[&str]| {
+            let null = std::process::Stdio::null;
+            let status = Command::new("runc")
+                .args(args)
+                .current_dir(bundle)
+                .stdin(null())
+                .stdout(null())
+                .stderr(null())
+                .status();
+            assert!(status.expect("runc").success(), "runc {args:?}");
+        };
+        runc(&["spec"]);
+        let text = std::fs::read_to_string(bundle.join("config.json")).expect("config.json");
+        let mut spec: Value = serde_json::from_str(&text).expect("JSON");
+        spec["process"]["terminal"] = false.into();
+        spec["process"]["args"] = serde_json::json!(["/bin/sleep", "600"]);
+        std::fs::write(bundle.join("config.json"), spec.to_string()).expect("config.json");
+        runc(&["run", "--detach", &id]);
+        RuncContainer { id }
+    }
+}
+
+impl Drop for RuncContainer {
+    fn drop(&mut self) {
+        let _ = Command::new("runc").args(["delete", "--force", &self.id]).status();
+    }
+}
+
+#[test]
+fn a_container_is_found_by_its_name() {
+    if !is_root() || which("runc").is_none() || !std::path::Path::new("/bin/busybox").exists() {
+        return skip("needs root, runc and busybox");
+    }
+    let dir = Dir::new();
+    let container = RuncContainer::start(&dir);
+    let ran = run(&["inspect", &container.id, "--json"], "").expect(0);
+    let value: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let found = &value["namespaces"][0]["containers"][0];
+    assert_eq!((&found["engine"], &found["id"]), (&"runc".into(), &container.id.as_str().into()));
+    assert_eq!(found["pid"], value["namespaces"][0]["pids"][0]);
+    let all = run(&["inspect", "--all"], "").expect(0).stdout;
+    assert!(all.contains(&format!("runc:{}", container.id)), "{all}");
 }

@@ -58,6 +58,22 @@ struct Namespace {
     mqueue: Vec<Mqueue>,
     /// Why POSIX queues could not be listed.
     mqueue_error: Option<String>,
+    /// With --record: what has changed since the record was written.
+    #[serde(default)]
+    drift: Vec<Drift>,
+}
+
+/// A sysctl or object of a record, then and now: a number, the fields of kernel.sem, or attributes as in a report.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct Drift {
+    #[schemars(rename = "type", extend("enum" = ["sysctl", "shm", "sem", "msg", "mqueue"]))]
+    kind: String,
+    name: String,
+    recorded: serde_json::Value,
+    /// Null: it is not there.
+    now: serde_json::Value,
+    same: bool,
 }
 
 /// A container that uses the namespace.
