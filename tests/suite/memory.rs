@@ -64,7 +64,9 @@ impl Group {
             return read("memory.kmem.usage_in_bytes").trim().parse().expect("a number");
         }
         let stat = read("memory.stat");
-        stat.lines().find_map(|l| l.strip_prefix("kernel ")).expect("kernel").parse().expect("a number")
+        let field = |name| stat.lines().find_map(|l| l.strip_prefix(name)?.trim().parse::<u64>().ok());
+        // Before Linux 5.18 there is no sum.
+        field("kernel ").unwrap_or_else(|| self.usage() - field("anon ").expect("anon") - field("file ").expect("file"))
     }
 
     fn container(&self, megabytes: u32) -> Container {
