@@ -84,6 +84,12 @@ pub(crate) fn write_all(data: &Path) -> Result<()> {
         put(&format!("profiles/{count}.toml"), &profile_toml(false, Objects::Many(count)))?;
         put(&format!("profiles/{count}.json"), &profile_json(false, Objects::Many(count)))?;
     }
+    // A limit that others use may be raised only.
+    let shared = profile_toml(true, Objects::Standard).replace(" = \"250", " = \">= 250");
+    let shared = SYSCTLS.iter().filter(|(name, _)| !name.ends_with("_forced")).fold(shared, |text, (name, value)| {
+        text.replace(&format!("\"{name}\" = {value}\n"), &format!("\"{name}\" = \">= {value}\"\n"))
+    });
+    put("profiles/shared.toml", &shared)?;
     for number in 0..INSTALLED {
         put(&format!("profiles.d/p{number}.toml"), &profile_toml(true, Objects::Standard))?;
     }

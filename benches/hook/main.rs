@@ -73,9 +73,19 @@ fn main() -> Result<()> {
     for case in cases::all(options.scale).into_iter().filter(|case| case.name.contains(&options.only)) {
         if let Some(case) = present(case, &absent, &mut results.left_out) {
             eprintln!("{} …", case.name);
-            let outcome = run(&lab, case)?;
-            print!("{}", report::table(&outcome));
-            results.outcomes.push(outcome);
+            let name = case.name.clone();
+            match run(&lab, case) {
+                Ok(outcome) => {
+                    print!("{}", report::table(&outcome));
+                    results.outcomes.push(outcome);
+                }
+                Err(error) => {
+                    let why = format!("{error:#}");
+                    let line = why.lines().next().unwrap_or_default();
+                    eprintln!("left out: {line}");
+                    results.left_out.push(format!("{name}: {line}"));
+                }
+            }
         }
     }
     println!("\n{}", report::bars(&results));

@@ -4,7 +4,7 @@
  *
  * usage: floor PROFILE SYSCTLS OBJECTS < state.json
  *   SYSCTLS  0 or 13
- *   OBJECTS  a number of objects (semaphore set, message queue, segment in turn, keys from 1), or "std": one of each
+ *   OBJECTS  a number of objects (every third a segment, a semaphore set, a message queue), or "std": one of each
  *            kind and a POSIX queue
  *
  * Exit: 0 done, otherwise the source line that failed modulo 256.
@@ -235,13 +235,12 @@ static void make_standard(void)
 
 static void make_many(int count)
 {
-	for (int i = 1; i <= count; i++) {
-		switch (i % 3) {
-		case 1: make_sem(i); break;
-		case 2: make_msg(i); break;
-		default: make_shm(i, 1);
-		}
-	}
+	for (int i = 3; i <= count; i += 3)
+		make_shm(i, 1);
+	for (int i = 1; i <= count; i += 3)
+		make_sem(i);
+	for (int i = 2; i <= count; i += 3)
+		make_msg(i);
 }
 
 static void log_line(const char *id)
