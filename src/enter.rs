@@ -16,9 +16,8 @@ use nix::errno::Errno;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a run waits for another one in the same namespace: long enough for ten that take turns on an overloaded machine,
-/// well below the timeout of the shipped hooks.d file.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How long a run waits for another one in the same namespace.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 /// Whose namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,14 +75,14 @@ impl Found {
     /// Keeps other runs out of this namespace until this one ends.
     ///
     /// # Errors
-    /// Exit 1 after five seconds of waiting, naming the holder.
+    /// Exit 1 after a second of waiting, naming the holder.
     pub fn lock(&self) -> Result<()> {
         let what = self.ns.id().to_string();
         match self.ns.lock(LOCK_WAIT).map_err(|e| entry_error(&what, &e))? {
             LockResult::Locked => Ok(()),
             LockResult::Busy(holder) => {
                 let holder = holder.map_or_else(|| "another process".to_owned(), |pid| format!("pid {pid}"));
-                Err(Error::failed(what, "another run holds the lock of this namespace for more than five seconds")
+                Err(Error::failed(what, "another run holds the lock of this namespace for more than a second")
                     .found(format!("locked by {holder}"))
                     .remedy("see what that process does, and start the container again"))
             }
