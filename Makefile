@@ -56,7 +56,7 @@ lint: ## formatting, clippy, documentation
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --features kubernetes-tests -- -D warnings
-	$(CARGO) clippy --locked --example generate --test manual --features generate -- -D warnings
+	$(CARGO) clippy --locked --example generate --test manual --features manual-tests -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
 
 generate: ## oci-ipc-hook(8), completions and schemas, after a change of the command line or a format

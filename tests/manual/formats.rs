@@ -53,6 +53,11 @@ fn profile_and_schema_know_the_same_keys() {
         let known = known_keys(parse_profile(&format!("format = 1\n[[{}]]\n{STRANGER} = 1\n", kind.name())));
         assert_eq!(schema_keys(&schema, &format!("/$defs/{}", kind.name())), known);
     }
+    for (kind, what) in [("shm", "size = 1"), ("sem", "nsems = 1"), ("msg", "")] {
+        let text = format!("format = 1\n[[{kind}]]\n{what}\nkey = {{ {STRANGER} = 1 }}\n");
+        let pointer = format!("/$defs/{kind}/properties/key/anyOf/2");
+        assert_eq!(schema_keys(&schema, &pointer), known_keys(parse_profile(&text)), "{kind}");
+    }
     let known = known_keys(parse_profile(&format!("format = 1\n[sysctl]\n{STRANGER} = 1\n")));
     assert_eq!(schema_keys(&schema, "/properties/sysctl"), known);
     let known = known_keys(parse_profile(&format!("format = 1\n[sysctl]\n'kernel.sem' = {{ {STRANGER} = 1 }}\n")));
@@ -85,8 +90,8 @@ const VALUES: &[&str] = &[
     "'1 2 3 4 5'", "'0600'", "'600'", "'1777'", "'06000'", "'9'", "'0:0'", "'1001:0'", "'1001'", "'root:root'", "'/q'",
     "'/q/r'", "'q'", "'/'", "'/.'", "'/..'", "'keep'", "'fail'", "'replace'", "'remove'", "'none'", "'profiles'", "'inline'",
     "'warn'", "'needed'", "'always'", "['a', 'b*']", "{ semmsl = 5 }", "{ semmni = '>= 5 per GiB' }", "{ semmni = '5KiB' }",
-    "{ semmsl = '50%' }", "{ ftok = '/f', id = 65 }", "{ ftok = '/f', id = 0 }", "{ ftok = '/f', id = 256 }",
-    "{ ftok = 'f', id = 1 }", "{ ftok = '/f' }", "{ id = 1 }", "{ ftok = '/f', id = 1, x = 1 }",
+    "{ semmsl = '50%' }", "{ ftok = '/f', id = 65 }", "{ ftok = '/f', id = '65' }", "{ ftok = '/f', id = 0 }",
+    "{ ftok = '/f', id = 256 }", "{ ftok = 'f', id = 1 }", "{ ftok = '/f' }", "{ id = 1 }", "{ ftok = '/f', id = 1, x = 1 }",
 ];
 
 /// Schema and parser agree on each of `VALUES` for `key`; returns how many they take and refuse.

@@ -1,7 +1,7 @@
 //! What the developers' generator writes: that the committed files are what it writes now, that shells and validators take
 //! them, and that the schemas know exactly what the program reads and prints.
 //!
-//! Behind the feature `generate`, because of what it depends on.
+//! Behind the feature `manual-tests`, because of what it depends on.
 
 #![allow(clippy::expect_used, clippy::unwrap_used, unreachable_pub, dead_code)]
 

@@ -1,8 +1,9 @@
-//! What is printed, report and inspect: every document is valid, and every key of the schema is really printed.
+//! What is printed and kept, report, record and inspect: every document is valid, and every key of the schema is really printed.
 
 use crate::root;
 use crate::schema::{Schema, keys_of};
-use crate::support::{Container, Dir, run};
+use crate::support::host::Host;
+use crate::support::{Container, Dir, is_root, run, skip};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -75,6 +76,31 @@ fn recorded_reports_are_valid() {
         }
     }
     assert!(seen >= 4, "{seen}");
+}
+
+#[test]
+fn records_are_valid_and_the_schema_has_no_other_key() {
+    if !is_root() {
+        return skip("only root can give the hook another /run");
+    }
+    let schema = Schema::load("record");
+    let (host, pause, dir) = (Host::new(), Container::new(), Dir::new());
+    // Without the sysctls: one container may not lower what others of the namespace have.
+    let profile = dir.profile(&EVERYTHING[EVERYTHING.find("[[shm]]").unwrap()..]);
+    let mut seen = BTreeSet::new();
+    let member = host.member(&pause, "web", "7:8");
+    host.hook(&["--profile-file", &profile], &member.creating()).expect(0);
+    let record = host.record(".json");
+    schema.must_take("record", &record);
+    keys_of(&record, "", &mut seen);
+    // The report in it is tested for itself.
+    let own = |keys: BTreeSet<String>| keys.into_iter().filter(|key| !key.starts_with("/report/")).collect::<Vec<_>>();
+    assert_eq!(own(seen), own(schema.keys()));
+    let clash = dir.file("clash.toml", "format = 1\n[[sem]]\nkey = 2\nnsems = 9\nowner = \"0:0\"\n");
+    let failing = host.member(&pause, "failing", "7:8");
+    host.hook(&["--profile-file", &clash], &failing.creating()).expect(1);
+    let name = format!("failed/{}", host.failures()[0]);
+    schema.must_take("failure", &json(&std::fs::read_to_string(host.path(&name)).unwrap()));
 }
 
 #[test]

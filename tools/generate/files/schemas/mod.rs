@@ -7,6 +7,7 @@
 mod config;
 mod inspect;
 mod profile;
+mod record;
 mod report;
 mod value;
 
@@ -22,6 +23,7 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("profile", headed("profile", 1, profile::schema())),
         ("config", headed("config", 1, config::schema())),
         ("report", headed("report", 1, derived::<report::Report>())),
+        ("record", headed("record", 1, derived::<record::Record>())),
         ("inspect", headed("inspect", 1, derived::<inspect::Inspect>())),
     ]
 }

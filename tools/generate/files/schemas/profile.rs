@@ -102,10 +102,11 @@ fn object(own: Value, required: &[&str]) -> Value {
     json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
 }
 
-/// A System V key, 32 bits, never 0, or the file of the container that gives it.
+/// A System V key, 32 bits, never 0.
 fn key() -> Value {
+    let number = count(1, 255);
     json!({
-        "description": "The object's key: a number, a string with a decimal or hexadecimal one, or what ftok(3) gives in the container.",
+        "description": "The object's key: a number, a string with a decimal or hexadecimal one, or what ftok(3) makes of a file.",
         "anyOf": [
             { "type": "integer", "minimum": i32::MIN, "maximum": u32::MAX, "not": { "const": 0 } },
             { "type": "string", "pattern": "^(-?[1-9][0-9]{0,9}|0x0{0,8}[0-9a-fA-F]{1,8})$", "not": { "pattern": "^0x0+$" } },
@@ -113,10 +114,12 @@ fn key() -> Value {
                 "type": "object",
                 "properties": {
                     "ftok": {
-                        "description": "Absolute path of a file in the container.",
-                        "type": "string", "pattern": "^/", "maxLength": 4095
+                        "description": "A file of the container, by its absolute path.",
+                        "type": "string",
+                        "pattern": "^/",
+                        "maxLength": 4095
                     },
-                    "id": { "description": "The project id.", "type": "integer", "minimum": 1, "maximum": 255 }
+                    "id": described(number, "The second argument of ftok(3).")
                 },
                 "required": ["ftok", "id"],
                 "additionalProperties": false

@@ -81,7 +81,7 @@ struct Step {
 
 #[derive(JsonSchema)]
 #[schemars(rename_all = "lowercase")]
-enum Kind {
+pub(super) enum Kind {
     Sysctl,
     Shm,
     Sem,
@@ -118,7 +118,6 @@ enum Wanted {
     Object(WantedObject),
 }
 
-/// Attributes of an object; those that its kind has.
 macro_rules! object {
     ($name:ident { $($(#[$meta:meta])* $field:ident: $kind:ty,)* }) => {
         /// Attributes of an object; those that its kind has.
