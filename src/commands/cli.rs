@@ -74,6 +74,7 @@ Examples:
   oci-ipc-hook inspect --ns /run/ipcns/0b1c --json
   oci-ipc-hook inspect --pid 4711 --as-profile      a profile that makes one like it
   oci-ipc-hook inspect --all --prometheus --output /var/lib/node_exporter/textfile/ipc.prom
+  oci-ipc-hook inspect --record web                 why it failed, or what has changed since it was prepared
   oci-ipc-hook inspect                              the namespace one is in")]
     Inspect(InspectArgs),
     /// Check policy, profiles and hooks.d files

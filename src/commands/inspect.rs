@@ -7,7 +7,7 @@ use crate::enter::Target;
 use crate::error::{Exit, Result};
 use crate::inspect::all::{self, Format};
 use crate::inspect::look::{Found, With};
-use crate::inspect::{View, json, profile, prometheus, table};
+use crate::inspect::{View, json, profile, prometheus, recorded, table};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -15,7 +15,11 @@ use std::path::Path;
 const ROOT: &str = "/";
 
 pub(super) fn run(args: &InspectArgs) -> Result<Exit> {
-    let text = if args.all { everything(args)? } else { one(args)? };
+    let text = match &args.record {
+        Some(id) => recorded::text(Path::new(ROOT), id, args.json)?,
+        None if args.all => everything(args)?,
+        None => one(args)?,
+    };
     match &args.output {
         Some(path) => replace(path, &text)?,
         None => write(|out| out.write_all(&text))?,

@@ -19,12 +19,30 @@ pub const FORMAT: &str = "oci-ipc-hook.inspect/1";
 /// # Errors
 /// The writer's.
 pub fn write(out: &mut impl Write, namespaces: &[Vec<u8>]) -> io::Result<()> {
-    write!(out, "{{\n\"format\": \"{FORMAT}\",\n\"namespaces\": [")?;
-    for (index, namespace) in namespaces.iter().enumerate() {
+    write!(out, "{{\n\"format\": \"{FORMAT}\",\n")?;
+    list(out, "namespaces", namespaces)?;
+    out.write_all(b"\n}\n")
+}
+
+/// The same with records that are JSON already.
+///
+/// # Errors
+/// The writer's.
+pub fn write_recorded(out: &mut impl Write, namespaces: &[Vec<u8>], records: &[Vec<u8>]) -> io::Result<()> {
+    write!(out, "{{\n\"format\": \"{FORMAT}\",\n")?;
+    list(out, "records", records)?;
+    out.write_all(b",\n")?;
+    list(out, "namespaces", namespaces)?;
+    out.write_all(b"\n}\n")
+}
+
+fn list(out: &mut impl Write, name: &str, texts: &[Vec<u8>]) -> io::Result<()> {
+    write!(out, "\"{name}\": [")?;
+    for (index, text) in texts.iter().enumerate() {
         out.write_all(if index == 0 { b"\n" } else { b",\n" })?;
-        out.write_all(namespace)?;
+        out.write_all(text)?;
     }
-    out.write_all(b"\n]\n}\n")
+    out.write_all(b"\n]")
 }
 
 /// One namespace.

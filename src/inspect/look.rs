@@ -72,6 +72,12 @@ impl Found {
         }
     }
 
+    /// The namespace of a record.
+    pub fn recorded(ns: NamespaceFd) -> Found {
+        let (what, pids) = (ns.id().to_string(), ns.members());
+        Found { what, process: None, ns, pids }
+    }
+
     /// Joins it, if it is not this process's own, and looks. There need be no way back. `containers` are all there are.
     ///
     /// # Errors

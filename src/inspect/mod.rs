@@ -8,6 +8,7 @@ pub mod json;
 pub mod look;
 pub mod profile;
 pub mod prometheus;
+pub mod recorded;
 pub mod table;
 
 use crate::containers::Container;

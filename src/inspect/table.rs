@@ -137,10 +137,15 @@ fn owner(view: &View, seen: Seen) -> String {
 }
 
 fn age(view: &View, time: i64) -> String {
-    if time == 0 {
-        return "never".to_owned();
+    match time {
+        0 => "never".to_owned(),
+        time => span(view.now.saturating_sub(time)),
     }
-    match view.now.saturating_sub(time).max(0) {
+}
+
+/// Seconds in the largest unit that fits.
+pub(super) fn span(seconds: i64) -> String {
+    match seconds.max(0) {
         s @ 0..60 => format!("{s}s"),
         s @ 60..3600 => format!("{}m", s / 60),
         s @ 3600..86_400 => format!("{}h", s / 3600),

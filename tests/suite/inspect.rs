@@ -1,5 +1,6 @@
 //! `inspect`: seen from outside against what other programs see, and back into a profile.
 
+use crate::support::host::Host;
 use crate::support::{Container, Dir, binary, is_root, run, run_command, skip, which};
 use serde_json::Value;
 use std::process::Command;
@@ -252,4 +253,69 @@ fn a_container_is_found_by_its_name() {
     assert_eq!(found["pid"], value["namespaces"][0]["pids"][0]);
     let all = run(&["inspect", "--all"], "").expect(0).stdout;
     assert!(all.contains(&format!("runc:{}", container.id)), "{all}");
+}
+
+const RECORDED: &str = r#"
+[sysctl]
+"kernel.msgmax" = ">= 16000"
+"kernel.sem" = ">= 32000 1024000000 600 32000"
+[[shm]]
+key = 1
+size = 8192
+[[sem]]
+key = 2
+values = [1, 0]
+[[msg]]
+key = 3
+[[mqueue]]
+name = "/q"
+"#;
+
+#[test]
+fn a_record_shows_what_has_changed() {
+    if !is_root() {
+        return skip("only root can give the hook another /run");
+    }
+    let (host, pause, dir) = (Host::new(), Container::new(), Dir::new());
+    let member = host.member(&pause, "web", "7:8");
+    host.hook(&["--profile-file", &dir.profile(RECORDED)], &member.creating()).expect(0);
+    let drift = || {
+        let ran = host.hook(&["inspect", "--record", "web", "--json"], "").expect(0);
+        let value: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        assert_eq!(value["records"][0]["container"], "web");
+        value["namespaces"][0]["drift"].as_array().expect("drift").clone()
+    };
+    let fresh = drift();
+    assert_eq!(fresh.len(), 6, "{fresh:?}");
+    assert!(fresh.iter().all(|d| d["same"] == true), "{fresh:?}");
+
+    pause.sh("echo 20000 > /proc/sys/kernel/msgmax; ipcrm -M 1; ipcrm -S 2; ipcmk -S 1 >/dev/null");
+    let changed: Vec<_> = drift().into_iter().filter(|d| d["same"] == false).collect();
+    let names: Vec<_> = changed.iter().map(|d| d["name"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["kernel.msgmax", "0x00000001", "0x00000002"]);
+    assert_eq!((&changed[0]["recorded"], &changed[0]["now"]), (&16000.into(), &20000.into()));
+    assert!(changed[1]["now"].is_null(), "{}", changed[1]);
+    let text = host.hook(&["inspect", "--record", "web"], "").expect(0).stdout;
+    assert!(text.starts_with("run of web, 0s ago, outcome done\n") || text.starts_with("run of web, "), "{text}");
+    assert!(
+        text.contains("3 as recorded, 3 changed\n  kernel.msgmax: 16000 → 20000\n  shm 0x00000001: gone\n"),
+        "{text}"
+    );
+    host.hook(&["inspect", "--record", "other"], "").expect(2).says("nothing is recorded of it");
+}
+
+#[test]
+fn a_record_says_why_a_container_did_not_start() {
+    if !is_root() {
+        return skip("only root can give the hook another /run");
+    }
+    let (host, dir) = (Host::new(), Dir::new());
+    let private = host.private("broken");
+    let profile = dir.profile("[[sem]]\nkey = 2\nnsems = 40000\n");
+    let line = host.hook(&["--profile-file", &profile], &private.creating()).stderr;
+    let why = line.strip_prefix("oci-ipc-hook: broken: ").expect("an error").trim_end().to_owned();
+    drop(private);
+    let text = host.hook(&["inspect", "--record", "broken"], "").expect(0).stdout;
+    assert!(text.starts_with("failed run of broken, ") && text.contains(&why), "{why} not in {text}");
+    assert!(text.ends_with("its namespace is gone, or nothing was done in it\n"), "{text}");
 }

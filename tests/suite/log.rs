@@ -162,3 +162,20 @@ fn a_daemon_that_does_not_read_holds_nobody_up() {
     assert!(received(&syslog).is_some(), "what journald does not take goes to syslog");
     drop(journal);
 }
+
+#[test]
+fn with_neither_a_failure_leaves_a_record() {
+    if !is_root() {
+        return skip("mounting needs root");
+    }
+    let (container, daemons, dir) = (Container::new(), Daemons::new(), Dir::new());
+    dir.file("config.json", r#"{"linux":{"namespaces":[{"type":"ipc"}]}}"#);
+    let bundle = format!(r#","bundle":"{}""#, dir.path().display());
+    let ran = daemons.hook(&dir.profile(TOO_LARGE), &container.state(&bundle)).expect(1);
+    let failed = daemons.path().join("run/oci-ipc-hook/failed");
+    let files: Vec<_> = std::fs::read_dir(failed).expect("failures").flatten().map(|e| e.path()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    let record: serde_json::Value = serde_json::from_slice(&std::fs::read(&files[0]).expect("a record")).expect("JSON");
+    let message = record["report"]["error"]["message"].as_str().expect("a message");
+    assert_eq!(ran.stderr, format!("oci-ipc-hook: test: {message}\n"));
+}

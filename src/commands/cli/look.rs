@@ -18,14 +18,17 @@ pub struct InspectArgs {
     /// All namespaces of this machine
     #[arg(long, group = "whose")]
     pub all: bool,
+    /// What is recorded of this container, and what has changed since; works for one that has failed or ended
+    #[arg(long, value_name = "ID", group = "whose")]
+    pub record: Option<String>,
     /// As JSON
     #[arg(long, group = "how")]
     pub json: bool,
     /// As metrics in Prometheus' text format
-    #[arg(long, group = "how")]
+    #[arg(long, group = "how", conflicts_with = "record")]
     pub prometheus: bool,
     /// As a profile that makes such a namespace
-    #[arg(long, group = "how", conflicts_with = "all")]
+    #[arg(long, group = "how", conflicts_with_all = ["all", "record"])]
     pub as_profile: bool,
     /// Into this file, which is replaced as a whole
     #[arg(long, value_name = "FILE")]

@@ -13,6 +13,9 @@ pub(super) struct Inspect {
     #[schemars(extend("const" = "oci-ipc-hook.inspect/1"))]
     format: String,
     namespaces: Vec<Looked>,
+    /// With --record: the container's records, as they lie below /run.
+    #[serde(default)]
+    records: Vec<serde_json::Value>,
 }
 
 #[derive(JsonSchema)]
