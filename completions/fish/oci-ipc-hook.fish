@@ -77,6 +77,7 @@ complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand apply" -l json
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand apply" -s h -l help -d 'Print help'
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand inspect" -l pid -d 'The namespace of this process' -r
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand inspect" -l ns -d 'A namespace file' -r -F
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand inspect" -l record -d 'What is recorded of this container, and what has changed since; works for one that has failed or ended' -r
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand inspect" -l output -d 'Into this file, which is replaced as a whole' -r -F
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand inspect" -l all -d 'All namespaces of this machine'
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand inspect" -l json -d 'As JSON'

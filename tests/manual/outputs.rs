@@ -123,5 +123,12 @@ fn what_inspect_prints_is_valid_and_the_schema_has_no_other_key() {
     for sometimes in ["error", "containers/engine", "containers/id", "containers/names", "containers/pid"] {
         seen.insert(format!("/namespaces/{sometimes}"));
     }
+    // With --record only: what it shows is checked where records are made.
+    for key in ["/records", "/namespaces/drift"] {
+        seen.insert(key.to_owned());
+    }
+    for key in ["name", "now", "recorded", "same", "type"] {
+        seen.insert(format!("/namespaces/drift/{key}"));
+    }
     assert_eq!(seen, schema.keys());
 }

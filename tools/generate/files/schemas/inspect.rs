@@ -14,8 +14,8 @@ pub(super) struct Inspect {
     format: String,
     namespaces: Vec<Looked>,
     /// With --record: the container's records, as they lie below /run.
-    #[serde(default)]
-    records: Vec<serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<Vec<serde_json::Value>>,
 }
 
 #[derive(JsonSchema)]
@@ -62,8 +62,8 @@ struct Namespace {
     /// Why POSIX queues could not be listed.
     mqueue_error: Option<String>,
     /// With --record: what has changed since the record was written.
-    #[serde(default)]
-    drift: Vec<Drift>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drift: Option<Vec<Drift>>,
 }
 
 /// A sysctl or object of a record, then and now: a number, the fields of kernel.sem, or attributes as in a report.
