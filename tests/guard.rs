@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 const CALLS: usize = 125;
 /// How many more than the floor makes: looking up before creating, loading profile and policy safely.
 const CALLS_ABOVE_FLOOR: usize = 33;
-/// Minor page faults of the standard run. The aim is 30; 40 to 42 are reached (docs/benchmarks.md says where they come from).
+/// Minor page faults of the standard run. The aim is 30; 40 to 42 are reached.
 const FAULTS: u64 = 45;
 /// Peak memory of the standard run, in KiB.
 const PEAK_KIB: u64 = 3 << 10;
