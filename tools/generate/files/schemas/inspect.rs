@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+use super::record::Record;
+use super::report::{Found, Kind};
 use super::value::{Integer, Sysctls, key, mode};
 use schemars::JsonSchema;
 
@@ -14,8 +16,8 @@ pub(super) struct Inspect {
     format: String,
     namespaces: Vec<Looked>,
     /// With --record: the container's records, as they lie below /run.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    records: Option<Vec<serde_json::Value>>,
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    records: Option<Vec<Record>>,
 }
 
 #[derive(JsonSchema)]
@@ -62,7 +64,7 @@ struct Namespace {
     /// Why POSIX queues could not be listed.
     mqueue_error: Option<String>,
     /// With --record: what has changed since the record was written.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip_serializing_if = "Option::is_none")]
     drift: Option<Vec<Drift>>,
 }
 
@@ -70,12 +72,13 @@ struct Namespace {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct Drift {
-    #[schemars(rename = "type", extend("enum" = ["sysctl", "shm", "sem", "msg", "mqueue"]))]
-    kind: String,
+    r#type: Kind,
+    /// Name of the sysctl or queue, key of the object.
     name: String,
-    recorded: serde_json::Value,
+    recorded: Found,
     /// Null: it is not there.
-    now: serde_json::Value,
+    now: Option<Found>,
+    /// Both are the same.
     same: bool,
 }
 

@@ -101,7 +101,7 @@ enum Action {
 /// The value of a sysctl, or the attributes of an object that is there.
 #[derive(JsonSchema)]
 #[schemars(untagged)]
-enum Found {
+pub(super) enum Found {
     Number(Integer),
     /// kernel.sem: SEMMSL, SEMMNS, SEMOPM, SEMMNI.
     Sem([i32; 4]),
@@ -123,7 +123,7 @@ macro_rules! object {
         /// Attributes of an object; those that its kind has.
         #[derive(JsonSchema)]
         #[schemars(deny_unknown_fields, rename_all = "kebab-case")]
-        struct $name {
+        pub(super) struct $name {
             $($(#[$meta])* #[schemars(skip_serializing_if = "Option::is_none")] $field: Option<$kind>,)*
             #[schemars(skip_serializing_if = "Option::is_none")]
             size: Option<Integer>,
