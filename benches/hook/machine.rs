@@ -10,6 +10,10 @@ pub(crate) fn describe(compiler: &str) -> Vec<(String, String)> {
         ("memory".to_owned(), memory()),
         ("kernel".to_owned(), said("uname", &["-srm"])),
         ("system".to_owned(), system()),
+        (
+            "load at the end of the run".to_owned(),
+            file("/proc/loadavg").split(' ').take(3).collect::<Vec<_>>().join(" "),
+        ),
         ("C twins".to_owned(), format!("{compiler}, {}", said("cc", &["--version"]))),
         ("Rust".to_owned(), said("rustc", &["--version"])),
     ];

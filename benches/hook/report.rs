@@ -77,6 +77,7 @@ pub(crate) fn page(results: &Results) -> String {
     for (who, bytes) in &results.sizes {
         let _ = writeln!(text, "| {who} | {bytes} |");
     }
+    text.push_str(PROFILE);
     text.push_str("\n## Left out\n\n");
     for line in &results.left_out {
         let _ = writeln!(text, "- {line}");
@@ -100,6 +101,37 @@ sysctl, creates each object and stats it, marks the semaphore set, and sends one
 this with its standard library's parsers, the **sh twin** with nsenter, sysctl, ipcmk and ipcs.
 
 System calls are counted in a run of their own under strace, from execve to exit, children included.
+";
+
+/// Measured by hand with clock readings between the phases of floor and hook; the tables above are of every run.
+const PROFILE: &str = "
+## Where the time goes
+
+What the standard run costs beyond the floor, phase by phase, from clock readings put into both programs (medians of 400
+pairs on 2 virtual processors, Linux 6.18; floor 380 µs):
+
+| phase | µs above the floor | what it is |
+|---|--:|---|
+| exec to main | 37 | a static-pie of 1.8 MiB: 8 pages of addresses are relocated, each a copied page; the floor is not relocatable. Kept: ASLR |
+| reading the state | 26 | descriptors closed, no new privileges; first use of five pieces of code |
+| parsing the state, annotations, policy | 11 | JSON of 2 KiB; looking for a policy that is not there |
+| config.json | 14 | 9 µs for 10 KiB of JSON, the rest is code used for the first time |
+| profile | 31 | directory and file are opened and their owners checked (5), TOML parsed (12 warm, 25 cold), wishes built |
+| finding the namespace | 10 | who the process is (a sandboxed runtime is refused) |
+| merging, joining | 31 | user namespaces compared (14), capabilities read, namespace identity read once more after joining |
+| looking, planning, applying | 22 | limits and uses read before anything is created, each set's values read back |
+| log | 20 | every change by name; the floor sends one short line |
+
+- A page fault costs 2.2 to 2.5 µs on this machine (a C program that touches 20 and 40 more pages than another). 20 of
+  them above the floor are 50 µs: code in pieces of 64 KiB, relocated pages, stack, memory.
+- About 70 µs are code that runs once, from a cold cache: the same parsing repeated in the same process takes half.
+- 10 to 1 000 objects: the limits that govern them are read from seven sysctls before the first is created, and the first
+  sysctl of a new namespace costs 50 µs alone; the C loop reads none. Each object is looked up by key only when the
+  namespace holds any of its kind. What remains is memory: about 1 KiB for each object in parsing, plan and outcome.
+- Nothing asked: an empty C program has 6 page faults; relocation alone adds 8 to that.
+
+What was done: an arena in .bss instead of a general allocator (−140 µs), C's `main` (−25), code that a hook does not run
+put behind the rest (−25), no closing of descriptors at the end (−15), opt-level s (−13 and a third of the size).
 ";
 
 const ALWAYS_LEFT_OUT: &str = "\
