@@ -16,6 +16,7 @@ mod killed;
 mod log;
 mod memory;
 mod namespace;
+mod planted;
 mod policy;
 mod presets;
 mod readme;

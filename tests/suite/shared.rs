@@ -195,10 +195,16 @@ fn fifty_hooks_at_once() {
     let profile = stage.dir.profile(&OBJECTS.replace("key = 2\n", "key = 2\non-stop = \"remove\"\n"));
     let all = |call: &(dyn Fn(&Member) -> Ran + Sync)| {
         std::thread::scope(|scope| {
-            let runs: Vec<_> = members.iter().map(|member| scope.spawn(move || call(member))).collect();
+            // On a machine that is busy with other things a second is not enough for fifty: the runtime tries again.
+            let again = |member| loop {
+                let ran = call(member);
+                if ran.code == Some(0) || !ran.stderr.contains("holds the lock of this namespace") {
+                    return ran;
+                }
+            };
+            let runs: Vec<_> = members.iter().map(|member| scope.spawn(move || again(member))).collect();
             for run in runs {
-                let ran = run.join().unwrap().expect(0);
-                assert_eq!(ran.stderr, "");
+                assert_eq!(run.join().unwrap().expect(0).stderr, "");
             }
         });
     };
