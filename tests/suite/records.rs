@@ -299,3 +299,32 @@ fn an_ordinary_users_records_lie_in_his_own_place() {
     assert_eq!(fs::read_dir(home.join("oci-ipc-hook")).unwrap().count(), 0);
     assert_eq!(pause.sh("cat /proc/sysvipc/sem").lines().count(), 1);
 }
+
+#[test]
+fn records_of_containers_that_left_without_a_word_do_not_pile_up() {
+    let Some(stage) = Stage::new() else { return };
+    let living = stage.member("living");
+    let record = stage.host.record(".json");
+    let plant = |name: &str, pid: u32, old: bool| {
+        let mut record = record.clone();
+        if pid == 0 {
+            record["process"] = json!({ "pid": 999_999_999, "started": 1 });
+        }
+        let path = stage.host.path(&format!("{name}-0123456789abcdef.json"));
+        fs::write(&path, record.to_string()).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        if old {
+            let yesterday = std::time::SystemTime::now() - std::time::Duration::from_secs(86400);
+            fs::File::options().write(true).open(&path).unwrap().set_modified(yesterday).unwrap();
+        }
+    };
+    (0..250).for_each(|n| plant(&format!("dead{n}"), 0, true));
+    stage.start(&stage.host.member(&stage.pause, "few", "7:8"));
+    assert_eq!(stage.host.records().len(), 252, "a few do not hurt");
+    (250..300).for_each(|n| plant(&format!("dead{n}"), 0, true));
+    plant("young", 0, false);
+    plant("old-and-living", living.container.pid(), true);
+    stage.start(&stage.host.member(&stage.pause, "many", "7:8"));
+    let names: Vec<_> = stage.host.records().iter().map(|name| name.rsplit_once('-').unwrap().0.to_owned()).collect();
+    assert_eq!(names, ["few", "living", "many", "old-and-living", "young"]);
+}
