@@ -105,7 +105,7 @@ fn failures() -> Option<Finding> {
         Finding::warning(
             "failed runs",
             format!("{count} are recorded in {}", dir.display()),
-            "see 'error' in these files",
+            "'oci-ipc-hook inspect --record ID' tells why, with the container's id, which starts the file's name",
         )
     })
 }

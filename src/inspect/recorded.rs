@@ -13,6 +13,9 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Most records that a person is shown, the newest.
+const MOST: usize = 10;
+
 /// The records of a container by id, or by the name of one that runs, with its namespace if that is still there.
 ///
 /// # Errors
@@ -72,7 +75,7 @@ fn document(records: Vec<Stored>, view: Option<&View>) -> Vec<u8> {
 fn page(records: &[Stored], view: Option<&View>) -> Vec<u8> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs().cast_signed());
     let mut text = String::new();
-    for record in records {
+    for record in &records[..records.len().min(MOST)] {
         let kind = match (record.failed, record.unfinished) {
             (true, _) => "failed run",
             (_, true) => "run that was killed or is under way",
@@ -86,6 +89,9 @@ fn page(records: &[Stored], view: Option<&View>) -> Vec<u8> {
             record.report.outcome
         );
         let _ = writeln!(text, "{}", escape(&line));
+    }
+    if let Some(more @ 1..) = records.len().checked_sub(MOST) {
+        let _ = writeln!(text, "and {more} older ones (--json shows all)");
     }
     let mut out = text.into_bytes();
     match view {
