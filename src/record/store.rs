@@ -112,7 +112,7 @@ impl Store {
         }
         for name in names {
             let old = self.dir.modified(name).is_ok_and(|(seconds, _)| seconds < now - FORGOTTEN);
-            if old && !matches!(self.load(name), Ok(Some(stored)) if stored.is_live(boot)) {
+            if old && !matches!(self.load(name), Ok(Some(stored)) if stored.is_needed(boot)) {
                 let _ = self.remove(name);
             }
         }

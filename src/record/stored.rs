@@ -149,6 +149,11 @@ impl Stored {
         self.boot == boot && self.process.is_none_or(|life| life.is_alive(&self.boot, boot))
     }
 
+    /// False when nobody can ask for it any more: the container has ended, or what it was prepared in is gone.
+    pub(crate) fn is_needed(&self, boot: &str) -> bool {
+        self.is_live(boot) && (self.process.is_some() || self.find_namespace(boot).is_some())
+    }
+
     /// The object of a step.
     pub(super) fn object(&self, id: &ObjectId) -> Option<&StoredObject> {
         self.objects.iter().find(|o| o.object_id().as_ref() == Some(id))

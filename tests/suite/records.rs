@@ -303,13 +303,9 @@ fn an_ordinary_users_records_lie_in_his_own_place() {
 #[test]
 fn records_of_containers_that_left_without_a_word_do_not_pile_up() {
     let Some(stage) = Stage::new() else { return };
-    let living = stage.member("living");
+    let _living = stage.member("living");
     let record = stage.host.record(".json");
-    let plant = |name: &str, pid: u32, old: bool| {
-        let mut record = record.clone();
-        if pid == 0 {
-            record["process"] = json!({ "pid": 999_999_999, "started": 1 });
-        }
+    let plant_record = |name: &str, record: &Value, old: bool| {
         let path = stage.host.path(&format!("{name}-0123456789abcdef.json"));
         fs::write(&path, record.to_string()).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
@@ -318,13 +314,31 @@ fn records_of_containers_that_left_without_a_word_do_not_pile_up() {
             fs::File::options().write(true).open(&path).unwrap().set_modified(yesterday).unwrap();
         }
     };
-    (0..250).for_each(|n| plant(&format!("dead{n}"), 0, true));
+    let plant = |name: &str, alive: bool, old: bool| {
+        let mut record = record.clone();
+        if !alive {
+            record["process"] = json!({ "pid": 999_999_999, "started": 1 });
+        }
+        plant_record(name, &record, old);
+    };
+    (0..250).for_each(|n| plant(&format!("dead{n}"), false, true));
     stage.start(&stage.host.member(&stage.pause, "few", "7:8"));
     assert_eq!(stage.host.records().len(), 252, "a few do not hurt");
-    (250..300).for_each(|n| plant(&format!("dead{n}"), 0, true));
-    plant("young", 0, false);
-    plant("old-and-living", living.container.pid(), true);
+    (250..300).for_each(|n| plant(&format!("dead{n}"), false, true));
+    plant("young", false, false);
+    // Of a whole pod, whose namespace is known but no process of its own.
+    let pod = |name: &str, ino: Option<u64>| {
+        let mut record = record.clone();
+        (record["process"], record["ipc-path"]) = (Value::Null, json!("/run/ipcns/gone"));
+        if let Some(ino) = ino {
+            record["report"]["namespace"]["ino"] = json!(ino);
+        }
+        plant_record(name, &record, true);
+    };
+    pod("pod", None);
+    pod("pod-gone", Some(1));
+    plant("old-and-living", true, true);
     stage.start(&stage.host.member(&stage.pause, "many", "7:8"));
     let names: Vec<_> = stage.host.records().iter().map(|name| name.rsplit_once('-').unwrap().0.to_owned()).collect();
-    assert_eq!(names, ["few", "living", "many", "old-and-living", "young"]);
+    assert_eq!(names, ["few", "living", "many", "old-and-living", "pod", "young"]);
 }
