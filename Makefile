@@ -62,8 +62,12 @@ lint: ## formatting, clippy, documentation
 generate: ## oci-ipc-hook(8), completions and schemas, after a change of the command line or a format
 	$(CARGO) run --quiet --locked --features generate --example generate
 
-install: build ## everything below DESTDIR and PREFIX
-	@t=$(target) && bin=target/$${t:+$$t/}release/oci-ipc-hook && \
+# The binary; where there is no cargo, as below sudo, the one that 'make build' has made before.
+binary = $$(if command -v $(CARGO) >/dev/null; then $(MAKE) -s --no-print-directory build | tail -n 1; \
+	else ls -t target/$(TARGET)/release/oci-ipc-hook target/release/oci-ipc-hook 2>/dev/null | head -n 1; fi)
+
+install: ## everything below DESTDIR and PREFIX
+	@bin=$(binary); if [ -z "$$bin" ]; then echo "no binary: run 'make build' first, as a user who has cargo" >&2; exit 1; fi; \
 	install -D -m 0755 $$bin $(bindir)/oci-ipc-hook
 	install -d -m 0755 $(userbindir)
 	ln -sf ../libexec/oci/hooks.d/oci-ipc-hook $(userbindir)/oci-ipc-hook
