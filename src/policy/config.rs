@@ -141,7 +141,7 @@ impl Config {
                 }
                 "allowed-profiles" => {
                     let names = place.array(node, "policy.allowed-profiles")?.iter();
-                    let names = names.map(|n| place.text(n, "policy.allowed-profiles").map(str::to_owned));
+                    let names = names.map(|n| pattern(place, n));
                     self.allowed_profiles.set(node, names.collect::<Result<_>>()?);
                 }
                 "on-error" => {
@@ -199,6 +199,18 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// A profile's name, with `*` for any characters. What no name can match is a mistake.
+fn pattern(place: Place<'_>, node: &Node<'_>) -> Result<String> {
+    let what = "policy.allowed-profiles";
+    let text = place.text(node, what)?;
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-' | b'*');
+    if text.is_empty() || !text.bytes().all(plain) {
+        let why = ValueError::new("no profile has such a name: [a-z0-9][a-z0-9._-]{0,62}, and '*' for any characters");
+        return Err(place.bad_value(node, what, &why));
+    }
+    Ok(text.to_owned())
 }
 
 fn unknown_ceiling(place: Place<'_>, key: &Key<'_>) -> Error {
@@ -338,6 +350,11 @@ when = "always"
                 "[policy]\nlower-in-shared = 1\n",
                 "c.toml:3:19: policy.lower-in-shared: wanted true or false, found a number",
             ),
+            (
+                "[policy]\nallowed-profiles = [\"db*\", \"IBM-MQ\"]\n",
+                "c.toml:3:28: policy.allowed-profiles: found \"IBM-MQ\": no profile has such a name",
+            ),
+            ("[policy]\nallowed-profiles = [\"\"]\n", "c.toml:3:21: policy.allowed-profiles: found \"\": no profile"),
             ("[record]\nwhen = 1\n", "c.toml:3:8: record.when: wanted a string, found a number"),
             ("[charge]\nx = 1\n", "c.toml:3:1: charge.x: unknown key; known here: container-cgroup-above"),
         ] {

@@ -152,6 +152,9 @@ fn owners_are_the_containers_ids_and_nobody_elses() {
 #[test]
 fn every_attack_in_the_table_is_tried_by_a_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if !root.join("src").is_dir() {
+        return skip("the sources are not here to look for the tests");
+    }
     let mut names = String::new();
     let mut dirs = vec![root.join("src"), root.join("tests")];
     while let Some(dir) = dirs.pop() {
