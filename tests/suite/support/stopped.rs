@@ -76,8 +76,18 @@ impl Stopped {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGCONT).expect("SIGCONT");
         let mut rest = Vec::new();
         let _ = self.trace.read_to_end(&mut rest);
-        let output = self.child.wait_with_output().expect("it ends");
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ran { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+        // Both are short: neither pipe fills up while the other is read.
+        let (mut stdout, mut stderr) = (String::new(), String::new());
+        self.child.stdout.take().expect("stdout").read_to_string(&mut stdout).expect("text");
+        self.child.stderr.take().expect("stderr").read_to_string(&mut stderr).expect("text");
+        Ran { code: self.child.wait().expect("it ends").code(), stdout, stderr }
+    }
+}
+
+impl Drop for Stopped {
+    /// A test that failed leaves nobody standing.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
