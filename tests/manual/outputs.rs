@@ -1,4 +1,4 @@
-//! What is printed and kept, report, record and inspect: every document is valid, and every key of the schema is really printed.
+//! What is printed and kept, report, record, inspect and doctor: every document is valid, and every key of the schema is really printed.
 
 use crate::root;
 use crate::schema::{Schema, keys_of};
@@ -152,4 +152,17 @@ fn what_inspect_prints_is_valid_and_the_schema_has_no_other_key() {
         seen.insert(format!("/namespaces/{sometimes}"));
     }
     same(&seen, &known);
+}
+
+#[test]
+fn what_doctor_prints_is_valid_and_the_schema_has_no_other_key() {
+    let schema = Schema::load("doctor");
+    let mut seen = BTreeSet::new();
+    let question = ["doctor", "--annotation", "io.oci-ipc-hook.profile=there-is-none", "--json"];
+    for args in [&question[..], &["doctor", "--json"]] {
+        let diagnosis = json(&run(args, "").stdout);
+        schema.must_take("doctor", &diagnosis);
+        keys_of(&diagnosis, "", &mut seen);
+    }
+    same(&seen, &schema.keys());
 }

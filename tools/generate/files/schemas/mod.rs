@@ -5,6 +5,7 @@
 //! test `manual` looks at, in both directions.
 
 mod config;
+mod doctor;
 mod inspect;
 mod profile;
 mod record;
@@ -24,6 +25,7 @@ pub(crate) fn all() -> Vec<(&'static str, Value)> {
         ("config", headed("config", 1, config::schema())),
         ("report", headed("report", 1, derived::<report::Report>())),
         ("record", headed("record", 1, derived::<record::Record>())),
+        ("doctor", headed("doctor", 1, derived::<doctor::Diagnosis>())),
         ("inspect", headed("inspect", 1, derived::<inspect::Inspect>())),
     ]
 }
