@@ -107,7 +107,7 @@ fn keys_are_those_that_ftok_gives_inside() {
     let Some(stage) = Stage::new() else { return };
     for pivoted in [false, true] {
         let last = match pivoted {
-            false => "echo ready; exec cat",
+            false => "echo ready; exec cat >/dev/null",
             true => "exec perl -e 'chroot $ARGV[0] or die; $| = 1; print \"ready\\n\"; <STDIN>' $4",
         };
         let container = stage.container(None, last);
@@ -144,7 +144,7 @@ fn keys_are_those_that_ftok_gives_inside() {
 fn in_a_shared_namespace_only_a_volume_gives_keys() {
     let Some(stage) = Stage::new() else { return };
     let pause = Container::new();
-    let container = stage.container(Some(&pause), "echo ready; exec cat");
+    let container = stage.container(Some(&pause), "echo ready; exec cat >/dev/null");
     let ipc = format!(r#"{{"type":"ipc","path":"/proc/{}/ns/ipc"}}"#, pause.pid());
     let member = Member { bundle: stage.bundle("c", &ipc, false), container, id: "c".into() };
     let hook = |path| stage.host.hook(&["--profile-file", &stage.profile(path, 65)], &member.creating());
@@ -162,7 +162,7 @@ fn in_a_shared_namespace_only_a_volume_gives_keys() {
 #[test]
 fn files_that_are_out_of_reach() {
     let Some(stage) = Stage::new() else { return };
-    let container = stage.container(None, "echo ready; exec cat");
+    let container = stage.container(None, "echo ready; exec cat >/dev/null");
     let pid = container.pid().to_string();
     let bundle = stage.bundle("c", r#"{"type":"ipc"}"#, false);
     let apply = |path: &str, more: &[&str]| {
