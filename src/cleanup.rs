@@ -11,7 +11,7 @@ use crate::kernel::namespace::{Joined, LockResult, NamespaceFd};
 use crate::kernel::{Ipc as _, SysError};
 use crate::log::Event;
 use crate::oci::State;
-use crate::record::{self, Store, Stored, StoredObject};
+use crate::record::{self, KilledRuns, Store, Stored, StoredObject};
 use std::time::{Duration, Instant};
 
 /// How long another run in the namespace is waited for: longer than at a start, because giving up leaves things behind.
@@ -94,12 +94,13 @@ fn in_namespace(
     }
     let names = store.names()?;
     let others = live_others(store, &names, stem, ns, boot);
+    let killed = KilledRuns::find(store, &names, boot, ns);
     let mut rights = Capabilities::own().map_err(failed)?;
     rights.keep(CapSet::WORK).map_err(failed)?;
     // Ids are compared as the hook saw them, so that no id map is needed: of a process that has ended there is none.
     let mut joined = Joined::join(None, ns, IdMaps::identity()).map_err(failed)?;
     rights.keep(CapSet::WORK.without(CapSet::SYS_PTRACE)).map_err(failed)?;
-    let notes = record::recover_all(store, &names, boot, ns, &mut joined)?;
+    let notes = killed.take_back(store, &mut joined)?;
     troubles.extend(notes.into_iter().map(|note| Error::failed(&*what, note)));
     for object in finished.iter().flat_map(|stored| stored.objects.iter().rev()).filter(|o| o.goes_on_stop()) {
         if let Err(error) = remove(object, &others, &mut joined) {

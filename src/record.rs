@@ -179,17 +179,25 @@ impl Keeper {
         Ok(Some(Keeper { store, boot: boot()?, stem, about, journal, begun: false }))
     }
 
-    /// Takes back what killed runs have left in the namespace, whose lock is held. Tells what was found and what stays.
+    /// What killed runs have left in the namespace, whose lock is held. To be called before it is joined.
     ///
     /// # Errors
-    /// The directory cannot be read, or the namespace not be left for it.
-    pub fn recover(&self, ns: &NamespaceFd, joined: &mut Joined) -> Result<Vec<String>> {
+    /// The directory cannot be read.
+    pub fn killed_runs(&self, ns: &NamespaceFd) -> Result<KilledRuns> {
         if !self.journal {
-            return Ok(Vec::new());
+            return Ok(KilledRuns::default());
         }
         let names = self.store.names()?;
         self.store.prune(&names, &self.boot, now());
-        recover_all(&self.store, &names, &self.boot, ns, joined)
+        Ok(KilledRuns::find(&self.store, &names, &self.boot, ns))
+    }
+
+    /// Takes it back. Tells what was found and what stays.
+    ///
+    /// # Errors
+    /// The namespace cannot be left for the directory, or a journal not be removed.
+    pub fn take_back(&self, killed: KilledRuns, joined: &mut Joined) -> Result<Vec<String>> {
+        killed.take_back(&self.store, joined)
     }
 
     /// Puts down what will be changed.
@@ -266,37 +274,44 @@ impl Object {
     }
 }
 
-/// Takes back what killed runs have left in this namespace, and removes their journals.
-pub(crate) fn recover_all(
-    store: &Store,
-    names: &[String],
-    boot: &str,
-    ns: &NamespaceFd,
-    joined: &mut Joined,
-) -> Result<Vec<String>> {
-    let mut notes = Vec::new();
-    for name in names.iter().filter(|name| name.ends_with(JOURNAL)) {
-        let journal = match store.load(name) {
-            Ok(Some(journal)) => journal,
-            Ok(None) => continue,
-            Err(error) => {
-                notes.push(error.to_string());
-                continue;
+/// The journals of killed runs in one namespace.
+#[derive(Debug, Default)]
+pub struct KilledRuns {
+    journals: Vec<(String, Stored)>,
+    notes: Vec<String>,
+}
+
+impl KilledRuns {
+    /// Those of this namespace. Where the kernel has no number for it, a journal's way there is tried again, and that takes
+    /// rights that are gone once the namespace is joined.
+    pub(crate) fn find(store: &Store, names: &[String], boot: &str, ns: &NamespaceFd) -> KilledRuns {
+        let mut found = KilledRuns::default();
+        for name in names.iter().filter(|name| name.ends_with(JOURNAL)) {
+            match store.load(name) {
+                Ok(Some(journal)) if journal.is_of(ns, boot) => found.journals.push((name.clone(), journal)),
+                Ok(_) => {}
+                Err(error) => found.notes.push(error.to_string()),
             }
-        };
-        if !journal.is_of(ns, boot) {
-            continue;
         }
-        let maps = joined.maps().clone();
-        let stays = recover::recover(&journal, joined, &maps);
-        joined.resume_identity().map_err(|e| Error::failed("own identity", e.to_string()))?;
-        let container = crate::text::shorten(&journal.container, MAX_ID);
-        notes
-            .push(format!("a run for container '{container}' was killed in this namespace: what it did is taken back"));
-        notes.extend(stays.iter().map(ToString::to_string));
-        store.remove(name)?;
+        found
     }
-    Ok(notes)
+
+    /// Takes back what those runs did, and removes their journals. Tells what was found and what stays.
+    pub(crate) fn take_back(self, store: &Store, joined: &mut Joined) -> Result<Vec<String>> {
+        let mut notes = self.notes;
+        for (name, journal) in &self.journals {
+            let maps = joined.maps().clone();
+            let stays = recover::recover(journal, joined, &maps);
+            joined.resume_identity().map_err(|e| Error::failed("own identity", e.to_string()))?;
+            let container = crate::text::shorten(&journal.container, MAX_ID);
+            notes.push(format!(
+                "a run for container '{container}' was killed in this namespace: what it did is taken back"
+            ));
+            notes.extend(stays.iter().map(ToString::to_string));
+            store.remove(name)?;
+        }
+        Ok(notes)
+    }
 }
 
 /// Keeps the report of a run that failed. Nothing is kept of a state without a bundle: it is no container's.

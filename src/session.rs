@@ -159,11 +159,12 @@ impl Session {
         };
         found.look_up_keys(&mut order.profiles, spec)?;
         let request = merge(std::mem::take(&mut order.profiles), memory.as_ref(), page_size())?;
+        let killed = keeper.as_ref().map(|k| k.killed_runs(found.namespace())).transpose()?;
         let mut joined = found.join()?;
         if let Some(label) = spec.and_then(|s| s.selinux_label.clone()).filter(|_| label::selinux_enforces()) {
             joined.label_objects(label);
         }
-        let recovered = keeper.as_ref().map(|k| k.recover(found.namespace(), &mut joined)).transpose()?;
+        let recovered = keeper.as_ref().zip(killed).map(|(k, killed)| k.take_back(killed, &mut joined)).transpose()?;
         let snapshot = look(&mut joined, &request, &plan::needs(&request))?;
         let maps = joined.maps().clone();
         let facts = Facts {

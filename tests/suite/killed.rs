@@ -106,11 +106,11 @@ fn whenever_it_is_killed_the_next_run_or_the_clean_up_puts_it_right() {
             // With its record and without a journal it was finished, and only its exit was not seen.
             let finished = !journal && left.iter().any(|name| name.ends_with(".json"));
             seen[usize::from(finished) + 2 * usize::from(journal)].fetch_add(1, Ordering::Relaxed);
-            host.hook(&[], &member.stopped()).expect(0);
+            let said = host.hook(&[], &member.stopped()).expect(0).stderr;
             assert_eq!(
                 view(&pause),
                 if finished { &after } else { &before }[..],
-                "killed at {call:?}, then cleaned up"
+                "killed at {call:?}, then cleaned up: {said}"
             );
             assert_eq!(host.records(), [""; 0], "killed at {call:?}, then cleaned up");
             let pause = if finished { Container::new() } else { pause };
