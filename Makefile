@@ -18,7 +18,7 @@ zshdir      = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 fishdir     = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 docdir      = $(DESTDIR)$(PREFIX)/share/doc/oci-ipc-hook
 
-.PHONY: all build nri image demo test test-all bench lint generate install package clean help
+.PHONY: all build nri image demo test test-all test-kernels bench lint generate install package clean help
 
 all: build
 
@@ -48,6 +48,9 @@ test: ## everything that runs on any machine, runc, crun and podman when root
 
 test-all: ## all engines, kernels and clients too; needs root
 	@tools/test all
+
+test-kernels: ## the suite under Linux 5.10, 6.1, 6.12 in qemu and the running kernel, and with SELinux enforcing; needs root
+	@tests/kernels/run
 
 bench: ## against a C floor, Go and sh twins; writes docs/benchmarks.md and .svg; needs root
 	$(CARGO) bench --locked --bench hook -- --write docs
