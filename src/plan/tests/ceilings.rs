@@ -110,6 +110,26 @@ fn a_ceiling_binds_whoever_moves_the_value() {
 }
 
 #[test]
+fn a_field_that_stays_as_it_is_may_be_above_its_ceiling() {
+    let plan = |value| under("\"kernel.sem\" = \"40000 1000 500 32000\"").plan_of(&sysctl(Sysctl::Sem, value));
+    assert!(plan(">= 40000 1 1 1").is_ok(), "1024000000 semaphores are the kernel's default");
+    refuses(plan(">= 40001 1 1 1"), Exit::Denied, "kernel.sem.semmsl: wanted 40001, found 32000: above the ceiling");
+    refuses(plan(">= 1 1024000001 1 1"), Exit::Denied, "kernel.sem.semmns: wanted 1024000001, found 1024000000: above");
+}
+
+#[test]
+fn totals_do_not_bind_what_a_profile_holds() {
+    let mut body: String = (1..=65).map(|key| format!("[[msg]]\nkey = {key}\n")).collect();
+    body += "[[shm]]\nkey = 1\nsize = \"2GiB\"\n";
+    for authority in [Authority::Administrator, Authority::Named] {
+        let by = By::new(Rc::from("profile:p"), 0, authority);
+        let profile = Profile::parse_toml("p", &format!("format = 1\n{body}"), &by).unwrap();
+        let plan = World::default().plan_of(&merge(vec![profile], None, 4096).unwrap());
+        assert_eq!(plan.unwrap().steps.len(), 66, "{authority:?}");
+    }
+}
+
+#[test]
 fn totals_hold_to_the_number() {
     let messages = |count: u32| {
         let list: Vec<_> = (1..=count).map(|key| format!("{{\"key\":{key}}}")).collect();
