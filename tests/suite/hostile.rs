@@ -68,3 +68,24 @@ fn a_long_value_does_not_make_a_long_line() {
     let ran = run(&[], state).expect(2).says("not an OCI state");
     assert!(ran.stderr.len() < 1000, "{}", ran.stderr.len());
 }
+
+/// Each at its limit and one byte beyond.
+#[test]
+fn states_and_config_json_are_read_to_their_limits_and_not_beyond() {
+    const STATE: usize = 1 << 20;
+    const CONFIG: usize = 16 << 20;
+    let (container, dir) = (Container::new(), Dir::new());
+    let profile = dir.profile("[sysctl]\n\"kernel.msgmax\" = \">= 9000\"\n");
+    let text = r#"{"linux":{"namespaces":[{"type":"ipc"}]}}"#;
+    let state = container.state(&format!(",\"bundle\":\"{}\"", dir.text()));
+    let hook = |config: usize, bytes: usize| {
+        dir.file("config.json", &format!("{text}{}", " ".repeat(config - text.len())));
+        run(&["--profile-file", &profile], format!("{state}{}", " ".repeat(bytes - state.len())))
+    };
+    let before = container.everything();
+    hook(CONFIG + 1, STATE).expect(2).says("config.json: larger than 16777216 bytes");
+    hook(CONFIG, STATE + 1).expect(2).says("state: larger than 1 MiB");
+    assert_eq!(container.everything(), before);
+    hook(CONFIG, STATE).expect(0);
+    assert_ne!(container.everything(), before);
+}
