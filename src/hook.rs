@@ -129,7 +129,7 @@ fn event<'e>(state: &'e State<'_>, start: u64) -> Event<'e> {
         outcome: "refused",
         error: None,
         plan: None,
-        duration_usec: microseconds() - start,
+        duration_usec: microseconds().saturating_sub(start),
     }
 }
 

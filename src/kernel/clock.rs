@@ -1,10 +1,10 @@
 //! Time, for the log.
 
 /// Microseconds of CLOCK_MONOTONIC. A plain system call: the vDSO is made for many readings, and the first one costs two
-/// page faults.
+/// page faults. 0 when the kernel does not tell.
 pub fn microseconds() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: one live record. The clock exists on every kernel, so the call cannot fail.
+    // SAFETY: one live record. The clock exists on every kernel; a filter of system calls may forbid it all the same.
     unsafe { libc::syscall(libc::SYS_clock_gettime, libc::CLOCK_MONOTONIC, &raw mut now) };
     now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1000
 }

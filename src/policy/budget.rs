@@ -41,6 +41,14 @@ mod tests {
             let estimate = kernel_bytes(&Shape::Sem { nsems, values: Vec::new() });
             assert!(estimate >= measured && estimate <= measured + SLAB_OWNER, "{nsems}: {estimate} for {measured}");
         }
+        for (shape, measured) in [
+            (Shape::Shm { size: 1 << 40 }, 1425),
+            (Shape::Msg { max_bytes: None }, 264),
+            (Shape::Mqueue { max_messages: Some(65536), message_size: Some(1) }, 1385),
+        ] {
+            let estimate = kernel_bytes(&shape);
+            assert!(estimate >= measured && estimate <= measured + 16, "{shape:?}: {estimate} for {measured}");
+        }
     }
 
     #[test]
