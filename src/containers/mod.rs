@@ -3,6 +3,7 @@
 
 mod names;
 mod runtimes;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -39,26 +40,35 @@ impl Container {
 
 /// All containers that can be seen, by pid. `root` is `/`, or where a copy of the file tree lies.
 pub fn all(root: &Path) -> Vec<Container> {
-    let mut found = runtimes::containers(root);
-    let known = names::known(root);
-    for name in &known {
-        match found.iter_mut().find(|c| c.id == name.id) {
-            Some(container) => {
-                container.engine.clone_from(&name.engine);
-                container.names.clone_from(&name.names);
+    let users = settings::users(root);
+    let dockers = settings::dockers(root, &users);
+    let mut found = runtimes::containers(root, &dockers);
+    for name in names::known(root, &users, &dockers) {
+        // What a user's own engine says is nothing to the containers of others.
+        match found.iter_mut().find(|f| f.container.id == name.id && (name.user.is_none() || name.user == f.user)) {
+            Some(Found { container, .. }) => {
+                container.engine = name.engine;
+                container.names = name.names;
             }
             // An engine whose runtime keeps its state somewhere else.
-            None => found.extend(name.pid.filter(|pid| runtimes::is_alive(*pid, None)).map(|pid| Container {
-                engine: name.engine.clone(),
-                id: name.id.clone(),
-                names: name.names.clone(),
-                pid,
+            None => found.extend(name.pid.filter(|pid| runtimes::is_alive(*pid, None)).map(|pid| Found {
+                container: Container { engine: name.engine, id: name.id, names: name.names, pid },
+                user: name.user,
             })),
         }
     }
-    found.sort_by(|a, b| (a.pid, &a.id).cmp(&(b.pid, &b.id)));
-    found.dedup_by(|a, b| a.id == b.id && a.pid == b.pid);
-    found
+    let mut all: Vec<_> = found.into_iter().map(|f| f.container).collect();
+    all.sort_by(|a, b| (a.pid, &a.id).cmp(&(b.pid, &b.id)));
+    all.dedup_by(|a, b| a.id == b.id && a.pid == b.pid);
+    all
+}
+
+/// A container, and whose state told of it.
+#[derive(Clone, Debug)]
+struct Found {
+    container: Container,
+    /// The uid of `/run/user` below which it lies; `None` = root's.
+    user: Option<String>,
 }
 
 /// The container of that name or id; the start of an id is enough when only one has it.

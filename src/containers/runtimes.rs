@@ -1,17 +1,16 @@
 //! What OCI runtimes keep of their running containers.
 
-use super::{Container, MAX_STATE_FILE};
+use super::settings::Docker;
+use super::{Container, Found, MAX_STATE_FILE};
 use crate::kernel::file::read_regular;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// Where runtimes keep their state below `/run` and `/run/user/UID`, and who uses it. `*`: any directory.
-const ROOTS: [(&str, &str); 8] = [
+const ROOTS: [(&str, &str); 6] = [
     ("runc", "runc"),
     ("crun", "crun"),
     ("youki", "youki"),
-    ("docker/runtime-runc/*", "docker"),
-    ("docker/runtime-crun/*", "docker"),
     ("containerd/runc/*", "containerd"),
     ("containerd/crun/*", "containerd"),
     ("oci-ipc-runtime", "oci-ipc-runtime"),
@@ -29,30 +28,44 @@ struct State {
 }
 
 /// All containers whose first process lives.
-pub(super) fn containers(root: &Path) -> Vec<Container> {
+pub(super) fn containers(root: &Path, dockers: &[Docker]) -> Vec<Found> {
     let run = root.join("run");
-    let mut bases = subdirectories(&run.join("user"));
-    bases.push(run);
+    let mut bases: Vec<_> = subdirectories(&run.join("user")).into_iter().map(|dir| (uid(&dir), dir)).collect();
+    bases.push((None, run));
     let mut found = Vec::new();
-    for base in &bases {
+    for (user, base) in &bases {
         for (pattern, engine) in ROOTS {
             let directories = match pattern.strip_suffix("/*") {
                 Some(parent) => subdirectories(&base.join(parent)),
                 None => vec![base.join(pattern)],
             };
             for dir in directories.iter().flat_map(|d| subdirectories(d)) {
-                found.extend(container(&dir, engine));
+                found.extend(container(&dir, engine, user.as_ref()));
+            }
+        }
+    }
+    for docker in dockers {
+        let name = |dir: &PathBuf| dir.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"runtime-"));
+        // runtime-NAME/NAMESPACE/ID
+        for runtime in subdirectories(&docker.exec).iter().filter(|dir| name(dir)) {
+            for dir in subdirectories(runtime).iter().flat_map(|namespace| subdirectories(namespace)) {
+                found.extend(container(&dir, "docker", docker.user.as_ref()));
             }
         }
     }
     found
 }
 
-fn container(dir: &Path, engine: &str) -> Option<Container> {
+fn uid(dir: &Path) -> Option<String> {
+    Some(dir.file_name()?.to_string_lossy().into_owned())
+}
+
+fn container(dir: &Path, engine: &str, user: Option<&String>) -> Option<Found> {
     let state: State = read_json(&dir.join("state.json")).or_else(|| read_json(&dir.join("status")))?;
     let pid = state.pid.filter(|pid| is_alive(*pid, state.start))?;
     let id = state.id.or_else(|| dir.file_name()?.to_str().map(str::to_owned))?;
-    Some(Container { engine: engine.to_owned(), id, names: Vec::new(), pid })
+    let container = Container { engine: engine.to_owned(), id, names: Vec::new(), pid };
+    Some(Found { container, user: user.cloned() })
 }
 
 /// The process exists and, where the start is known, is not a later one with the same number.

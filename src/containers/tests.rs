@@ -135,3 +135,104 @@ fn found_by_name_id_and_start_of_id() {
     assert!(none.contains("no running container has this name or id"), "{none}");
     assert!(found("").is_err());
 }
+
+/// Engines whose directories were moved by their configuration.
+#[test]
+fn configured_places_are_found() {
+    let pid = std::process::id();
+    let state = |id: &str| format!(r#"{{"id":"{id}","init_process_pid":{pid}}}"#);
+    let tree = Tree::new("configured");
+    tree.file(
+        "etc/containers/storage.conf",
+        "[storage]\ndriver = \"vfs\"\ngraphroot = \"/data/pods\"\nrunroot = \"/data/run\"\n",
+    )
+    .file("usr/share/containers/storage.conf", "[storage]\ngraphroot = \"/data/other\"\n")
+    .file("data/other/vfs-containers/containers.json", r#"[{"id":"p0","names":["unused"]}]"#)
+    .file("data/pods/vfs-containers/containers.json", r#"[{"id":"p1","names":["web"]},{"id":"p2","names":["late"]}]"#)
+    .file("run/crun/p1/status", &format!(r#"{{"pid":{pid}}}"#))
+    .file("data/run/vfs-containers/p2/userdata/pidfile", &pid.to_string())
+    .file("etc/crio/crio.conf.d/10.conf", "[crio]\nroot = \"/data/first\"\n")
+    .file("etc/crio/crio.conf.d/20.conf", "[crio]\nroot = \"/data/crio\"\nrunroot = \"/data/criorun\"\n")
+    .file("data/crio/overlay-containers/containers.json", r#"[{"id":"c1","names":["k8s_db"]}]"#)
+    .file("data/criorun/overlay-containers/c1/userdata/pidfile", &pid.to_string())
+    .file("etc/docker/daemon.json", r#"{"data-root":"/data/docker","exec-root":"/data/exec"}"#)
+    .file("data/exec/runtime-ipc/moby/d1/state.json", &state("d1"))
+    .file("data/exec/swarm/moby/d9/state.json", &state("d9"))
+    .file("data/docker/containers/d1/config.v2.json", r#"{"ID":"d1","Name":"/api"}"#)
+    .file(
+        "data/docker/containers/d2/config.v2.json",
+        &format!(r#"{{"ID":"d2","Name":"/job","State":{{"Running":true,"Pid":{pid}}}}}"#),
+    )
+    .file("etc/containerd/config.toml", "version = 2\nstate = \"/data/containerd\"\n")
+    .file("data/containerd/io.containerd.runtime.v2.task/default/t1/init.pid", &pid.to_string())
+    .file("run/k3s/containerd/io.containerd.runtime.v2.task/k8s.io/t2/init.pid", &pid.to_string());
+    assert_eq!(
+        tree.names(),
+        [
+            row("podman", "c1", &["k8s_db"]),
+            row("docker", "d1", &["api"]),
+            row("docker", "d2", &["job"]),
+            row("podman", "p1", &["web"]),
+            row("podman", "p2", &["late"]),
+            row("containerd", "t1", &[]),
+            row("containerd", "t2", &[]),
+        ]
+    );
+}
+
+#[test]
+fn a_users_engines_may_be_elsewhere_too() {
+    let pid = std::process::id();
+    let tree = Tree::new("users");
+    let names = |name: &str| format!(r#"[{{"id":"{name}","names":["{name}s"]}}]"#);
+    tree.file("etc/passwd", "joe:x:1000:1000::/home/joe:/bin/sh\nann:x:1001:1001::/srv/ann:/bin/sh\n")
+        .file("etc/containers/storage.conf", "[storage]\nrootless_storage_path = \"/big/$USER/$UID\"\n")
+        .file("run/user/1000/crun/j1/status", &format!(r#"{{"pid":{pid}}}"#))
+        .file("big/joe/1000/overlay-containers/containers.json", &names("j1"))
+        .file("run/user/1001/crun/a1/status", &format!(r#"{{"pid":{pid}}}"#))
+        .file("srv/ann/.config/containers/storage.conf", "[storage]\ngraphroot = \"$HOME/pods\"\n")
+        .file("srv/ann/pods/overlay-containers/containers.json", &names("a1"))
+        .file("srv/ann/.config/docker/daemon.json", r#"{"data-root":"/srv/ann/docker"}"#)
+        .file(
+            "run/user/1001/docker/runtime-runc/moby/a2/state.json",
+            &format!(r#"{{"id":"a2","init_process_pid":{pid}}}"#),
+        )
+        .file("srv/ann/docker/containers/a2/config.v2.json", r#"{"ID":"a2","Name":"/job"}"#);
+    assert_eq!(
+        tree.names(),
+        [row("podman", "a1", &["a1s"]), row("docker", "a2", &["job"]), row("podman", "j1", &["j1s"])]
+    );
+}
+
+/// What users write into their own files changes nothing for others, and leads nowhere else.
+#[test]
+fn a_user_cannot_name_what_is_not_his() {
+    let pid = std::process::id();
+    let tree = Tree::new("hostile");
+    let link = tree.0.join("home/joe/.config/containers/storage.conf");
+    tree.file("etc/passwd", "joe:x:1000:1000::/home/joe:/bin/sh\n")
+        .file("run/runc/r1/state.json", &format!(r#"{{"id":"r1","init_process_pid":{pid}}}"#))
+        .file("run/user/1000/crun/j1/status", &format!(r#"{{"pid":{pid}}}"#))
+        .file(
+            "home/joe/.local/share/containers/storage/overlay-containers/containers.json",
+            r#"[{"id":"r1","names":["mine"]},{"id":"../../../../r2","names":["out"]},{"id":"..","names":["up"]}]"#,
+        )
+        .file("run/user/1000/userdata/pidfile", &pid.to_string())
+        .file("run/user/1000/containers/userdata/pidfile", &pid.to_string())
+        .file("run/r2/userdata/pidfile", &pid.to_string())
+        .file("home/joe/.config/containers/other.conf", "[storage]\ngraphroot = \"/secret\"\n")
+        .file("secret/overlay-containers/containers.json", r#"[{"id":"j1","names":["linked"]}]"#);
+    std::os::unix::fs::symlink("other.conf", &link).unwrap();
+    assert_eq!(tree.names(), [row("crun", "j1", &[]), row("runc", "r1", &[])]);
+    for bad in ["secret", "../secret", "/home/../secret", "/./../secret"] {
+        std::fs::remove_file(&link).unwrap();
+        tree.file("home/joe/.config/containers/storage.conf", &format!("[storage]\ngraphroot = \"{bad}\"\n"));
+        assert_eq!(tree.names(), [row("crun", "j1", &[]), row("runc", "r1", &[])], "{bad}");
+    }
+    tree.file("home/joe/.config/containers/storage.conf", "[storage]\ngraphroot = \"/secret\"\n");
+    assert_eq!(tree.names()[0], row("podman", "j1", &["linked"]), "his own container, by his own word");
+    // Larger than any configuration is.
+    let huge = format!("[storage]\ngraphroot = \"/secret\"\n#{}\n", "x".repeat(1 << 20));
+    tree.file("home/joe/.config/containers/storage.conf", &huge);
+    assert_eq!(tree.names()[0], row("crun", "j1", &[]));
+}

@@ -51,6 +51,17 @@ pub enum Value<'s> {
 /// Keys and values in the order of the document.
 pub type Table<'s> = Vec<(Key<'s>, Node<'s>)>;
 
+/// What stands below these keys, one table in the other.
+pub fn find<'n, 's>(table: &'n Table<'s>, keys: &[&str]) -> Option<&'n Node<'s>> {
+    let (first, rest) = keys.split_first()?;
+    let node = &table.iter().find(|(key, _)| key.name == *first)?.1;
+    match (&node.value, rest) {
+        (_, []) => Some(node),
+        (Value::Table(table), rest) => find(table, rest),
+        _ => None,
+    }
+}
+
 /// A key and where it stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Key<'s> {

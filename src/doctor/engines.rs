@@ -1,7 +1,7 @@
 //! Whether the engines that are here would call the hook.
 
 use super::programs::Program;
-use crate::doc::{Node, Place, Value, toml};
+use crate::doc::{Node, Place, Value, find, toml};
 use crate::finding::Finding;
 use crate::hooksd::{self, HOOKS_DIRS, HookFile, MAX_HOOK_FILE};
 use crate::kernel::file::read_regular;
@@ -123,12 +123,7 @@ fn conf_files(dir: &Path) -> Vec<PathBuf> {
 fn strings(file: &Path, path: &[&str]) -> Option<Vec<String>> {
     let text = String::from_utf8(read_regular(file, MAX_CONFIG).ok()?).ok()?;
     let table = toml::parse(Place { document: "" }, &text).ok()?;
-    let (first, rest) = path.split_first()?;
-    let mut node = &table.iter().find(|(k, _)| k.name == *first)?.1;
-    for key in rest {
-        let Value::Table(table) = &node.value else { return None };
-        node = &table.iter().find(|(k, _)| k.name == *key)?.1;
-    }
+    let node = find(&table, path)?;
     let Value::Array(nodes) = &node.value else { return None };
     Some(nodes.iter().filter_map(|n| if let Value::Text(t) = &n.value { Some(t.to_string()) } else { None }).collect())
 }

@@ -4,6 +4,7 @@ use super::json::KeyText;
 use super::{Seen, View};
 use crate::ipc::{NamespaceId, Sysctl, SysctlValue, sysctl::UNLIMITED};
 use crate::text::escape;
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 /// Cells of a full bar.
@@ -167,6 +168,8 @@ fn process(pid: i32) -> String {
 fn shm(view: &View) -> Table {
     let mut table =
         Table::new(&["KEY", ">ID", "PERMS", "OWNER", "CREATOR", ">SIZE", ">RSS", ">NATTCH", "STATUS", ">AGE", "CPID"]);
+    // Thousands of segments have few creators: each is looked up once.
+    let mut creators = BTreeMap::new();
     for s in &view.listing.shm {
         let (seen, creator) = view.owners(&s.common);
         let status = match (s.removed, s.locked) {
@@ -186,7 +189,7 @@ fn shm(view: &View) -> Table {
             s.nattch.to_string(),
             status.to_owned(),
             age(view, s.common.ctime),
-            process(s.cpid),
+            creators.entry(s.cpid).or_insert_with(|| process(s.cpid)).clone(),
         ]);
     }
     table

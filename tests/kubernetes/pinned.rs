@@ -50,7 +50,11 @@ async fn prepare() -> Result<String> {
     fs::write(pinned.namespace(), "")?;
     output(Command::new("unshare").arg(format!("--ipc={}", pinned.namespace().display())).arg("true"))?;
     let listener = UnixListener::bind(pinned.dir.join("nri.sock"))?;
-    let plugin = Command::new(binary("oci-ipc-nri"))
+    // The record of the pod stays in a /run of the plugin's own.
+    let plugin = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c"])
+        .arg("mount -t tmpfs -o mode=755 tmpfs /run && exec \"$0\" \"$@\"")
+        .arg(binary("oci-ipc-nri"))
         .arg("--socket")
         .arg(pinned.dir.join("nri.sock"))
         .arg("--hook")

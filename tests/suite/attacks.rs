@@ -1,6 +1,7 @@
 //! Attacks on who is prepared: the host's namespace passed off as a container's, numbers that come back, ids of others. And
 //! the table of all attacks, held against the tests it names.
 
+use crate::support::host::Host;
 use crate::support::stopped::Stopped;
 use crate::support::{Container, Dir, Ran, binary, is_root, run, skip, which};
 use std::collections::BTreeSet;
@@ -35,7 +36,7 @@ fn the_hosts_namespace_is_the_hosts_whatever_the_spec_says() {
     }
     // A process of this very namespace, as a container with host IPC has.
     let mut process = Command::new("sleep").arg("60").spawn().expect("sleep(1)");
-    let (dir, before) = (Dir::new(), host());
+    let (dir, machine, before) = (Dir::new(), Host::new(), host());
     let profile = dir.profile(PROFILE);
     let own = "/proc/self/ns/ipc";
     let path = format!(r#"{{"type":"ipc","path":"/proc/{}/ns/ipc"}}"#, process.id());
@@ -51,7 +52,7 @@ fn the_hosts_namespace_is_the_hosts_whatever_the_spec_says() {
             process.id(),
             bundle.path().display()
         );
-        run(&["--profile-file", &profile], state).expect(4).says(says);
+        machine.hook(&["--profile-file", &profile], state).expect(4).says(says);
     }
     for link in [own.to_owned(), format!("/proc/{}/ns/ipc", process.id())] {
         run(&["apply", "--ns", &link, "--profile-file", &profile], "").expect(4).says("it is the host's IPC namespace");

@@ -1,5 +1,6 @@
 //! The administrator's file: checked with hints, and heeded.
 
+use crate::support::host::Host;
 use crate::support::{Container, Dir, binary, run, run_command, skip, which};
 use std::process::Command;
 
@@ -45,7 +46,7 @@ fn check_names_file_line_column_and_the_nearest_name() {
 /// `on-error = "warn"`: said and logged, undone, and the container starts.
 #[test]
 fn warn_lets_the_container_start_unprepared() {
-    let (container, dir) = (Container::new(), Dir::new());
+    let (host, container, dir) = (Host::new(), Container::new(), Dir::new());
     let warn = dir.file("warn.toml", "format = 1\n[policy]\nannotations = \"inline\"\non-error = \"warn\"\n");
     let fail = dir.file("fail.toml", "format = 1\n[policy]\nannotations = \"inline\"\n");
     let before = container.everything();
@@ -69,7 +70,7 @@ fn warn_lets_the_container_start_unprepared() {
     ] {
         for (policy, expected) in [(&fail, code), (&warn, 0)] {
             let args = [vec!["--config", policy.as_str()], options.clone()].concat();
-            let ran = run(&args, &state);
+            let ran = host.hook(&args, &state);
             assert_eq!(ran.code, Some(expected), "{what} with {policy}: {}", ran.stderr);
             assert_eq!(ran.stderr.matches('\n').count(), 1, "{what} is said: {}", ran.stderr);
             assert_eq!(container.everything(), before, "{what}");

@@ -1,12 +1,12 @@
 //! A `/run` of the test's own, where the hook keeps its records, and containers that share a namespace.
 
-use super::{Container, Dir, Ran, as_user, binary, run_command};
+use super::{Container, Dir, Ran, as_user, binary, is_root, run_command};
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What a machine keeps between two calls of the hook. Each call sees this directory as `/run`, in a mount namespace of its
-/// own. Root's.
+/// What a machine keeps between two calls of the hook. Each call by root sees this directory as `/run`, in a mount namespace
+/// of its own; an ordinary user has no records worth hiding, and sees the machine's.
 pub struct Host {
     run: Dir,
     bundles: Dir,
@@ -26,6 +26,11 @@ impl Host {
 
     /// A command in whose `/run` the records lie.
     pub fn command(&self, words: &[&str]) -> Command {
+        if !is_root() {
+            let mut command = Command::new(words[0]);
+            command.args(&words[1..]);
+            return command;
+        }
         let mut command = Command::new("unshare");
         let script = "mount --bind \"$0\" /run && exec \"$@\"";
         command.args(["--mount", "--propagation", "private", "sh", "-c", script, &self.run.text()]).args(words);
@@ -33,7 +38,7 @@ impl Host {
     }
 
     /// The hook.
-    pub fn hook(&self, args: &[&str], state: &str) -> Ran {
+    pub fn hook(&self, args: &[&str], state: impl AsRef<[u8]>) -> Ran {
         let binary = binary();
         run_command(self.command(&[&[binary.to_str().expect("text")], args].concat()), state)
     }
