@@ -1,6 +1,6 @@
 //! The hook: state on stdin → request → plan → apply → log; or, for a container that has stopped, the clean-up.
 
-use crate::apply::Ending;
+use crate::apply::{Ending, Outcome};
 use crate::cleanup;
 use crate::enter::Target;
 use crate::error::{Error, Exit, Result};
@@ -13,7 +13,7 @@ use crate::policy::OnError;
 use crate::record::{self, About};
 use crate::report::{Report, Subject};
 use crate::request::annotation::Annotations;
-use crate::session::{Order, Session};
+use crate::session::{Order, Ready, Session};
 use std::mem::ManuallyDrop;
 use std::path::Path;
 
@@ -27,23 +27,37 @@ pub fn run(options: &RequestOptions, stdin: &[u8]) -> Exit {
     if state.is_stopped() {
         return cleanup::run(&state);
     }
-    let session = match order(options, &state) {
-        Ok(Some(order)) => Session::new(order),
-        Ok(None) => return Exit::Done,
-        Err(error) => {
-            Event { error: Some(&error), ..event(&state, start) }.send();
-            keep_refusal(&state, &error);
-            return settle(&state, &error, on_early_error(options));
-        }
-    };
+    match order(options, &state) {
+        Ok(Some(order)) => on_behalf(&state, start, order, |_, _| ()),
+        Ok(None) => Exit::Done,
+        Err(error) => refused(&state, start, &error, on_early_error(options)),
+    }
+}
+
+/// What was refused before there was a namespace: logged, kept, and told as the policy says.
+pub(crate) fn refused(state: &State<'_>, start: u64, error: &Error, on_error: OnError) -> Exit {
+    Event { error: Some(error), ..event(state, start) }.send();
+    keep_refusal(state, error);
+    settle(state, error, on_error)
+}
+
+/// Does the job for the container of the state: logs it, keeps a failure, and ends as the policy says. `show` is for who
+/// wants to see more.
+pub(crate) fn on_behalf(
+    state: &State<'_>,
+    start: u64,
+    order: Order,
+    show: impl FnOnce(&Session, &Result<(Ready, Outcome)>),
+) -> Exit {
     // The process ends with the run: the kernel closes and frees all of it at once, faster than one by one.
-    let mut session = ManuallyDrop::new(session);
+    let mut session = ManuallyDrop::new(Session::new(order));
     let result = ManuallyDrop::new(session.run());
     let (plan, outcome, error) = match &*result {
         Ok((ready, outcome)) => (Some(&ready.plan), log::word(outcome), outcome.error.as_ref()),
         Err(error) => (None, "refused", Some(error)),
     };
-    Event { namespace: session.namespace_id(), outcome, error, plan, ..event(&state, start) }.send();
+    Event { namespace: session.namespace_id(), outcome, error, plan, ..event(state, start) }.send();
+    show(&session, &result);
     let Some(error) = error else { return Exit::Done };
     // That the failure cannot be kept is not what failed.
     let _ = match &*result {
@@ -53,7 +67,7 @@ pub fn run(options: &RequestOptions, stdin: &[u8]) -> Exit {
     match &*result {
         // A namespace that could not be put back is no place to start in.
         Ok((_, outcome)) if outcome.ending == Ending::Partial => fail(Some(&state.id), error),
-        _ => settle(&state, error, session.config().on_error.value),
+        _ => settle(state, error, session.config().on_error.value),
     }
 }
 

@@ -62,8 +62,12 @@ Exit status: 0 nothing to do, 10 changes are needed, 1 to 4 as the hook.")]
     Plan(PlanArgs),
     /// Prepare a namespace that exists
     #[command(after_help = "\
+With --state it stands for the hook, where the state leads to no process: the run is logged, and on-error of the policy
+decides what a failure means. Without, the exit status is the outcome.
+
 Examples:
   oci-ipc-hook apply --pid 4711 --profile ibm-mq
+  oci-ipc-hook apply --ns /run/ipcns/0b1c --state state.json      a pod without pause process
   oci-ipc-hook apply --self --profile-file /config/queues.toml    in an init container: objects, without any privilege")]
     Apply(ApplyArgs),
     /// Show limits, use and objects of a namespace

@@ -25,8 +25,10 @@ pub(super) fn run(args: &PlanArgs) -> Result<Exit> {
                 .remedy("give one of --pid, --ns, --state, --self"));
         }
     };
-    let mut session =
-        Session::new(order(target, args.state.as_deref(), args.bundle.as_deref(), args.request.clone().into())?);
+    let bytes = args.state.as_deref().map(read_state).transpose()?;
+    let state = bytes.as_deref().map(State::parse).transpose()?;
+    let order = order(target, state.as_ref(), args.bundle.as_deref(), &args.request.clone().into())?;
+    let mut session = Session::new(order);
     match session.ready() {
         Ok(ready) => {
             let text = match args.json {
@@ -56,13 +58,11 @@ pub(super) fn refuse(session: &Session, json: bool, error: Error) -> Result<Exit
 /// Makes the order of `plan` and `apply`. `target` may be left to the state.
 pub(super) fn order(
     target: Option<Target>,
-    state: Option<&Path>,
+    state: Option<&State<'_>>,
     bundle: Option<&Path>,
-    options: RequestOptions,
+    options: &RequestOptions,
 ) -> Result<Order> {
-    let bytes = state.map(read_state).transpose()?;
-    let state = bytes.as_deref().map(State::parse).transpose()?;
-    let annotations = match &state {
+    let annotations = match state {
         Some(state) => Annotations::parse(&state.annotations)?,
         None => Annotations::default(),
     };
@@ -72,7 +72,7 @@ pub(super) fn order(
     }
     let (mut late, mut target) = (false, target);
     if target.is_none()
-        && let Some(state) = &state
+        && let Some(state) = state
     {
         target = match state.moment()? {
             Moment::Prepare { pid, late: running } => {
@@ -85,19 +85,19 @@ pub(super) fn order(
         };
     }
     let Some(target) = target else { return Err(Error::bad_input("request", "whose namespace is not said")) };
-    let config = installed::read_config(&options)?;
+    let config = installed::read_config(options)?;
     config.admit(&annotations)?;
     let bundle = bundle.map(std::path::absolute).transpose();
     let bundle = bundle.map_err(|e| Error::bad_input("--bundle", e.to_string()))?;
-    let bundle = bundle.as_deref().map(|b| b.to_string_lossy()).or(state.as_ref().and_then(|s| s.bundle.clone()));
+    let bundle = bundle.as_deref().map(|b| b.to_string_lossy()).or(state.and_then(|s| s.bundle.clone()));
     let spec = bundle.as_deref().map(read_bundle).transpose()?;
-    let profiles = installed::read_profiles(&options, annotations)?;
+    let profiles = installed::read_profiles(options, annotations)?;
     let (bundle, memory) = (bundle.map(|b| b.into_owned()), options.memory);
     let container = state.map(|s| s.id.to_string());
     Ok(Order { target, container, bundle, spec, config, profiles, memory, late })
 }
 
-fn read_state(path: &Path) -> Result<Vec<u8>> {
+pub(super) fn read_state(path: &Path) -> Result<Vec<u8>> {
     use crate::kernel::file::read_regular;
     use crate::oci::state::MAX_STATE;
     if path == Path::new("-") {

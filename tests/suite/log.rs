@@ -30,10 +30,14 @@ impl Daemons {
     }
 
     fn hook(&self, profile: &str, state: &str) -> Ran {
+        self.run(&["--profile-file", profile], state)
+    }
+
+    fn run(&self, args: &[&str], state: &str) -> Ran {
         let at = self.path().display();
         let script = format!("mount --bind {at}/run /run && mount --bind {at}/dev /dev && exec \"$@\"");
         let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", &script, "sh"]).arg(binary()).args(["--profile-file", profile]);
+        command.args(["--mount", "sh", "-c", &script, "sh"]).arg(binary()).args(args);
         run_command(command, state)
     }
 }
@@ -112,6 +116,31 @@ fn a_failure_is_an_error_with_its_exit_status() {
     daemons.hook(&dir.profile(BAD), &container.state("")).expect(2);
     let datagram = received(&journal).expect("an event");
     assert_eq!(fields(&datagram)["EXIT_STATUS"], ["2"], "{datagram}");
+}
+
+/// As the NRI plugin calls it for a pod without pause process.
+#[test]
+fn apply_for_a_container_is_logged_as_the_hook_is() {
+    if !is_root() {
+        return skip("mounting needs root");
+    }
+    let (container, daemons, dir) = (Container::new(), Daemons::new(), Dir::new());
+    let journal = daemons.listen("run/systemd/journal/socket");
+    let ns = format!("/proc/{}/ns/ipc", container.pid());
+    for (profile, code, outcome) in [(GOOD, 0, "done"), (TOO_LARGE, 3, "refused")] {
+        let profile = dir.profile(profile);
+        daemons
+            .run(&["apply", "--ns", &ns, "--state", "-", "--profile-file", &profile], r#"{"id":"pod1"}"#)
+            .expect(code);
+        let datagram = received(&journal).expect("an event");
+        let got = fields(&datagram);
+        assert_eq!((got["CONTAINER_ID"][0], got["OUTCOME"][0]), ("pod1", outcome), "{datagram}");
+        let ino = std::fs::read_link(&ns).expect("a link");
+        assert_eq!(format!("ipc:[{}]", got["IPC_NS"][0]), ino.to_string_lossy());
+    }
+    let profile = dir.profile(GOOD);
+    daemons.run(&["apply", "--ns", &ns, "--profile-file", &profile], "").expect(0);
+    assert_eq!(received(&journal), None, "a person who asks has the answer");
 }
 
 #[test]

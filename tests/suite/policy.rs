@@ -83,6 +83,54 @@ fn warn_lets_the_container_start_unprepared() {
     run(&["--config", &warn, "--profile-file", &good], &plain).expect(0);
 }
 
+/// `apply` with a state stands for the hook, as the NRI plugin calls it for pods without pause process; without one a person
+/// asks, and is told.
+#[test]
+fn apply_for_a_container_heeds_on_error_too() {
+    let (host, container, dir) = (Host::new(), Container::new(), Dir::new());
+    let warn = dir.file("warn.toml", "format = 1\n[policy]\non-error = \"warn\"\n");
+    let fail = dir.file("fail.toml", "format = 1\n");
+    let good = dir.file("good.toml", "format = 1\n[sysctl]\n\"kernel.msgmax\" = 9000\n");
+    let many = dir.file("many.toml", "format = 1\n[[mqueue]]\nname = \"/q\"\nmax-messages = 11\nowner = \"0:0\"\n");
+    let before = container.everything();
+    let (ns, pid) = (format!("/proc/{}/ns/ipc", container.pid()), container.pid().to_string());
+    let annotated = |key: &str| format!(r#"{{"id":"pod1","annotations":{{"io.oci-ipc-hook.{key}":"none-such"}}}}"#);
+    let plain = r#"{"id":"pod1"}"#.to_owned();
+    for (what, code, options, state) in [
+        ("no such profile", 2, vec![], annotated("profile")),
+        ("unknown annotation", 2, vec![], annotated("prfile")),
+        ("denied", 3, vec![], annotated("sysctl.kernel.msgmax").replace("none-such", "9000")),
+        ("bad profile", 2, vec!["--profile-file", &warn], plain.clone()),
+        ("a limit", 1, vec!["--profile-file", &many], plain.clone()),
+        ("nothing asked", 2, vec![], plain.clone()),
+        ("no namespace", 4, vec!["--ns", "/dev/null", "--profile-file", &good], plain.clone()),
+    ] {
+        for target in [["--ns", &ns], ["--pid", &pid]] {
+            let target = if options.contains(&"--ns") { vec![] } else { target.to_vec() };
+            for (policy, expected) in [(&fail, code), (&warn, 0)] {
+                let args = [&["apply", "--state", "-", "--config", policy][..], &target, &options].concat();
+                let ran = host.hook(&args, &state);
+                assert_eq!(ran.code, Some(expected), "{what} with {policy}: {}", ran.stderr);
+                assert!(ran.stderr.starts_with("oci-ipc-hook: pod1: "), "{what} is said of the pod: {}", ran.stderr);
+                assert_eq!(ran.stderr.matches('\n').count(), 1, "{what}: {}", ran.stderr);
+                assert_eq!(container.everything(), before, "{what}");
+                let by_hand = host.hook(&[&["apply", "--config", policy][..], &target, &options].concat(), "");
+                assert!(by_hand.code.is_some_and(|code| code != 0), "{what}: {by_hand:?}");
+            }
+        }
+    }
+    let json = ["apply", "--ns", &ns, "--state", "-", "--config", &warn, "--profile-file", &many, "--json"];
+    let report: serde_json::Value = serde_json::from_str(&host.hook(&json, &plain).expect(0).stdout).expect("JSON");
+    assert_eq!((&report["outcome"], &report["error"]["exit"]), (&"refused".into(), &1.into()), "the report says it");
+    let args = ["apply", "--ns", &ns, "--state", "-", "--config", &warn, "--profile-file", &good];
+    let ran = host.hook(&args, &plain).expect(0);
+    assert!(ran.stdout.contains("kernel.msgmax"), "{}", ran.stdout);
+    assert_eq!(container.sh("cat /proc/sys/kernel/msgmax"), "9000\n");
+    let broken = dir.file("broken.toml", "format = 1\n[policy]\non-error = \"warn\"\nx = 1\n");
+    let args = ["apply", "--ns", &ns, "--state", "-", "--config", &broken, "--profile-file", &good];
+    host.hook(&args, &plain).expect(2).says("policy.x: unknown key");
+}
+
 /// As above, for what only the kernel refuses: the sysctl was written by then.
 #[test]
 fn warn_undoes_before_it_lets_go() {
