@@ -1,11 +1,15 @@
 //! `doctor`, and the way of a newcomer from an error message to its cure.
 
-use crate::support::{Container, Dir, Ran, run};
+use crate::support::{Container, Dir, Ran, binary, is_root, run, run_command, skip};
 use serde_json::Value;
+use std::process::Command;
 
 /// All findings, each with its section; the exit status is what they call for.
 fn findings(args: &[&str]) -> Vec<(String, Value)> {
-    let ran = run(&[&["doctor", "--json"], args].concat(), "");
+    judged(&run(&[&["doctor", "--json"], args].concat(), ""))
+}
+
+fn judged(ran: &Ran) -> Vec<(String, Value)> {
     let value: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"));
     assert_eq!(value["format"], "oci-ipc-hook.doctor/1");
     let sections = value["sections"].as_array().expect("sections").clone();
@@ -75,6 +79,143 @@ fn a_container_is_judged() {
     let all = findings(&["--state", &state]);
     assert_eq!(about(&all, "container", "request")[0]["level"], "problem");
     run(&["doctor", "--annotation", "nonsense"], "").expect(2).says("is not KEY=VALUE");
+}
+
+/// A machine with other `/etc`, `/usr/share`, `/run` and `/dev`; root's.
+struct Machine {
+    dir: Dir,
+}
+
+impl Machine {
+    fn new() -> Machine {
+        let machine = Machine { dir: Dir::new() };
+        for below in ["etc", "share", "run", "dev"] {
+            std::fs::create_dir(machine.dir.path().join(below)).expect("a directory");
+        }
+        // Redirections of shells want it.
+        machine.file("dev/null", "");
+        machine
+    }
+
+    fn file(&self, path: &str, text: &str) -> String {
+        let at = self.dir.path().join(path);
+        std::fs::create_dir_all(at.parent().expect("a directory")).expect("directories");
+        self.dir.file(path, text)
+    }
+
+    fn findings(&self, args: &[&str]) -> Vec<(String, Value)> {
+        let script = "for d in etc run dev; do mount --bind \"$0/$d\" /$d || exit 99; done
+            mount --bind \"$0/share\" /usr/share && exec \"$@\"";
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(self.dir.path());
+        command.arg(binary()).args(["doctor", "--json"]).args(args);
+        judged(&run_command(command, ""))
+    }
+}
+
+/// Level, and what was found with the remedy.
+fn said(finding: &Value) -> (&str, String) {
+    let text = |key: &str| finding[key].as_str().unwrap_or_default().to_owned();
+    (finding["level"].as_str().expect("a level"), format!("{} -> {}", text("found"), text("remedy")))
+}
+
+#[track_caller]
+fn says(all: &[(String, Value)], section: &str, what: &str, level: &str, words: &str) {
+    let found = about(all, section, what);
+    let fits = |f: &&Value| said(f).0 == level && said(f).1.contains(words);
+    assert!(found.iter().any(fits), "no {level} '{words}' of {what} in {all:#?}");
+}
+
+#[test]
+fn a_broken_installation_is_seen() {
+    if !is_root() {
+        return skip("mounting needs root");
+    }
+    let machine = Machine::new();
+    let bare = machine.findings(&[]);
+    says(&bare, "installation", "policy", "ok", "is not there: annotations may name any installed profile");
+    says(&bare, "installation", "profiles", "warning", "none in /etc/oci-ipc-hook/profiles.d or /usr/share");
+    says(&bare, "installation", "log", "warning", "neither journald nor syslog listens");
+    assert!(about(&bare, "installation", "failed runs").is_empty());
+
+    let good = "format = 1\n[sysctl]\n\"kernel.msgmax\" = 9000\n";
+    machine.file("etc/oci-ipc-hook/config.toml", "format = 1\n[policy]\non-error = \"wran\"\n");
+    machine.file("etc/oci-ipc-hook/profiles.d/mine.toml", good);
+    machine.file("share/oci-ipc-hook/profiles.d/mine.toml", "hidden by the one above");
+    machine.file("share/oci-ipc-hook/profiles.d/db.toml", good);
+    machine.file("share/oci-ipc-hook/profiles.d/bad.toml", "format = 1\n[sysctl]\n\"kernel.msgmx\" = 1\n");
+    machine.file("share/oci-ipc-hook/profiles.d/Name.toml", good);
+    machine.file("run/oci-ipc-hook/failed/web-1.json", "{}");
+    let _syslog = std::os::unix::net::UnixDatagram::bind(machine.dir.path().join("dev/log")).expect("a socket");
+    let broken = machine.findings(&[]);
+    says(&broken, "installation", "policy", "problem", "/etc/oci-ipc-hook/config.toml:3:12: policy.on-error");
+    says(&broken, "installation", "profiles", "ok", "2 are valid");
+    says(&broken, "installation", "profile bad", "problem", "did you mean 'kernel.msgmax'?");
+    let name = "/usr/share/oci-ipc-hook/profiles.d/Name.toml";
+    says(&broken, "installation", name, "warning", "a profile's name is [a-z0-9]");
+    says(&broken, "installation", "failed runs", "warning", "1 are recorded in /run/oci-ipc-hook/failed");
+    says(&broken, "installation", "log", "ok", "syslog");
+
+    machine.file("etc/oci-ipc-hook/config.toml", "format = 1\n");
+    std::fs::create_dir_all(machine.dir.path().join("run/systemd/journal")).expect("directories");
+    let journal = machine.dir.path().join("run/systemd/journal/socket");
+    let _journal = std::os::unix::net::UnixDatagram::bind(journal).expect("a socket");
+    let better = machine.findings(&[]);
+    says(&better, "installation", "policy", "ok", "/etc/oci-ipc-hook/config.toml is valid");
+    says(&better, "installation", "log", "ok", "journald");
+}
+
+/// Whether hooks.d files, which are read and not guessed, would call the hook for a container.
+#[test]
+fn hooks_d_is_held_against_the_container() {
+    if !is_root() {
+        return skip("mounting needs root");
+    }
+    let machine = Machine::new();
+    let hook = |when: &str, args: &str| {
+        format!(
+            r#"{{"version":"1.0.0","hook":{{"path":"/usr/libexec/oci/hooks.d/oci-ipc-hook","args":["oci-ipc-hook"{args}]}},
+            "when":{{{when}}},"stages":["createRuntime"]}}"#
+        )
+    };
+    let profile = "format = 1\n[sysctl]\n\"kernel.msgmax\" = 9000\n[[sem]]\nkey = 1\nnsems = 1\n";
+    machine.file("share/oci-ipc-hook/profiles.d/db.toml", profile);
+    machine.file("share/oci-ipc-hook/profiles.d/other.toml", profile);
+    machine.file("etc/oci-ipc-hook/config.toml", "format = 1\n[policy]\nallowed-profiles = [\"db\", \"none\"]\n");
+    let ours = "/usr/share/containers/oci/hooks.d/50-ours.json";
+    machine.file(
+        "share/containers/oci/hooks.d/50-ours.json",
+        &hook(r#""annotations":{"^io\\.oci-ipc-hook\\.":".*"}"#, ""),
+    );
+    machine.file(
+        "share/containers/oci/hooks.d/60-other.json",
+        &hook(r#""always":true"#, "").replace("oci-ipc-hook", "nvidia"),
+    );
+    let asked = |value: &str| machine.findings(&["--annotation", &format!("io.oci-ipc-hook.profile={value}")]);
+
+    let good = asked("db");
+    says(&good, "container", ours, "ok", "would call the hook for this container");
+    says(&good, "container", "request", "ok", "profile db; 1 sysctls, 1 objects");
+    assert!(about(&good, "container", "container").is_empty(), "{good:#?}");
+    assert_eq!(
+        good.iter().filter(|(s, f)| s == "container" && f["what"] != "request").count(),
+        1,
+        "not the other hook"
+    );
+
+    says(&asked("none"), "container", "request", "problem", "found no none.toml in");
+    says(&asked("other"), "container", "request", "problem", "rule policy.allowed-profiles");
+
+    let plain = machine.findings(&["--annotation", "a=b"]);
+    says(&plain, "container", ours, "warning", "would not call the hook for this container");
+    says(&plain, "container", "container", "problem", "nothing would call the hook for it");
+    says(&plain, "container", "request", "warning", "nothing is asked for: the hook does nothing");
+
+    // With a profile in its arguments the file asks by itself.
+    machine.file("share/containers/oci/hooks.d/50-ours.json", &hook(r#""always":true"#, r#","--profile","other""#));
+    let always = machine.findings(&["--annotation", "a=b"]);
+    says(&always, "container", ours, "ok", "would call the hook for this container");
+    says(&always, "container", "request", "ok", "profile other; 1 sysctls, 1 objects");
 }
 
 /// The line that follows the one that starts with `start`, without its arrow.

@@ -2,6 +2,7 @@
 
 mod basic;
 mod conflict;
+mod found;
 mod installed;
 mod podman;
 mod refusal;
@@ -35,6 +36,7 @@ pub const ALL: &[&[Case]] = &[
     podman::CASES,
     wrapper::CASES,
     installed::CASES,
+    found::CASES,
     scale::CASES,
 ];
 

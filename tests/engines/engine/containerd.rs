@@ -37,6 +37,12 @@ impl Containerd {
         Ok(Containerd { directory, ctr, _daemon: daemon })
     }
 
+    /// What its configuration says of places, where that usually lies.
+    pub fn places(&self) -> Option<(PathBuf, String)> {
+        let text = format!("version = 2\nstate = \"{}/state\"\n", self.directory.display());
+        Some(("/etc/containerd/config.toml".into(), text))
+    }
+
     pub fn socket(&self) -> PathBuf {
         self.directory.join("socket")
     }
@@ -135,6 +141,10 @@ impl Engine for Ctr {
 
     fn directory(&self) -> &Path {
         &self.containerd.directory
+    }
+
+    fn places(&self, _lab: &Lab) -> Option<(PathBuf, String)> {
+        self.containerd.places()
     }
 
     fn launch(&self, lab: &Lab, container: &Container) -> Outcome<Launch> {

@@ -162,6 +162,11 @@ impl Engine for Docker {
         &self.directory
     }
 
+    fn places(&self, _lab: &Lab) -> Option<(PathBuf, String)> {
+        let text = json!({"data-root": self.directory.join("data"), "exec-root": self.directory.join("run")});
+        Some(("/etc/docker/daemon.json".into(), text.to_string()))
+    }
+
     fn launch(&self, lab: &Lab, container: &Container) -> Outcome<Launch> {
         let mut run = self.docker(&["run", "--rm", "--network=none", "--name", &container.name]);
         if let Some(hook) = &container.hook {

@@ -74,6 +74,16 @@ pub trait Engine: Sync {
         Ok(container.name.clone())
     }
 
+    /// Its configuration file, and what that has to say of where the engine keeps what it knows; `None` if it has none.
+    fn places(&self, _lab: &Lab) -> Option<(PathBuf, String)> {
+        None
+    }
+
+    /// What a user calls the container.
+    fn known_as(&self, container: &Container) -> String {
+        container.name.clone()
+    }
+
     /// Asks a held container to end.
     fn stop(&self, lab: &Lab, container: &Container) -> Outcome;
 

@@ -151,6 +151,15 @@ impl Engine for Podman {
         &self.directory
     }
 
+    fn places(&self, lab: &Lab) -> Option<(PathBuf, String)> {
+        let (storage, run) = (self.directory.join("storage"), self.directory.join("run"));
+        let text = format!("[storage]\ngraphroot = \"{}\"\nrunroot = \"{}\"\n", storage.display(), run.display());
+        match self.rootless {
+            true => Some((lab.scratch.join("home/.config/containers/storage.conf"), text)),
+            false => Some(("/etc/containers/storage.conf".into(), text)),
+        }
+    }
+
     fn launch(&self, lab: &Lab, container: &Container) -> Outcome<Launch> {
         let hooks = match &container.hook {
             Some(hook) if hook.stages == ["precreate"] => {

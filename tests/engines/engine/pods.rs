@@ -266,6 +266,15 @@ impl Engine for Pods {
         &self.containerd.directory
     }
 
+    fn places(&self, _lab: &Lab) -> Option<(PathBuf, String)> {
+        self.containerd.places()
+    }
+
+    /// Namespace, pod and container.
+    fn known_as(&self, container: &Container) -> String {
+        format!("default/{0}/{0}", container.name)
+    }
+
     fn launch(&self, lab: &Lab, container: &Container) -> Outcome<Launch> {
         let mut annotations = container.annotations.clone();
         if let Some(hook) = &container.hook {
