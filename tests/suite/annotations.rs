@@ -305,7 +305,7 @@ fn hostile_ids_and_bundles_stay_in_their_line() {
         format!(r#"{{"id":{},"status":"creating","pid":{},"bundle":{}}}"#, quote(id), container.pid(), quote(bundle))
     };
     for bundle in ["relative", "/nowhere\n\u{1b}[2J", "/proc/self/environ", "/dev", "/\0", &"/x".repeat(3000)] {
-        let ran = host.hook(&["--profile-file", &profile], state("a\nb\u{1b}]0;x\u{7}", bundle));
+        let ran = host.hook(&["--profile-file", &profile], &state("a\nb\u{1b}]0;x\u{7}", bundle));
         assert_eq!(ran.code, Some(2), "{bundle:?}: {}", ran.stderr);
         assert!(ran.stderr.starts_with("oci-ipc-hook: a\\nb\\x1b]0;x\\x07: "), "{}", ran.stderr);
         assert!(ran.stderr.trim_end_matches('\n').chars().all(|c| !c.is_control()), "{:?}", ran.stderr);
@@ -313,7 +313,7 @@ fn hostile_ids_and_bundles_stay_in_their_line() {
     // config.json as a link into the host.
     let bundle = Dir::new();
     std::os::unix::fs::symlink("/etc/passwd", bundle.path().join("config.json")).expect("a link");
-    let ran = host.hook(&["--profile-file", &profile], state("x", bundle.path().to_str().expect("text")));
+    let ran = host.hook(&["--profile-file", &profile], &state("x", bundle.path().to_str().expect("text")));
     ran.expect(2).says("is reached through a symbolic link");
     assert_eq!(container.sh("cat /proc/sys/kernel/msgmax"), "8192\n");
 }

@@ -52,7 +52,7 @@ fn the_hosts_namespace_is_the_hosts_whatever_the_spec_says() {
             process.id(),
             bundle.path().display()
         );
-        machine.hook(&["--profile-file", &profile], state).expect(4).says(says);
+        machine.hook(&["--profile-file", &profile], &state).expect(4).says(says);
     }
     for link in [own.to_owned(), format!("/proc/{}/ns/ipc", process.id())] {
         run(&["apply", "--ns", &link, "--profile-file", &profile], "").expect(4).says("it is the host's IPC namespace");

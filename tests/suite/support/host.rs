@@ -38,7 +38,7 @@ impl Host {
     }
 
     /// The hook.
-    pub fn hook(&self, args: &[&str], state: impl AsRef<[u8]>) -> Ran {
+    pub fn hook(&self, args: &[&str], state: &str) -> Ran {
         let binary = binary();
         run_command(self.command(&[&[binary.to_str().expect("text")], args].concat()), state)
     }
