@@ -7,7 +7,7 @@ use crate::hook::fail;
 use crate::ipc::{Existing, IdMaps, NamespaceId};
 use crate::kernel::identity::{CapSet, Capabilities};
 use crate::kernel::life::boot_id;
-use crate::kernel::namespace::{Joined, LockResult, NamespaceFd};
+use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, OwnThread};
 use crate::kernel::{Ipc as _, SysError};
 use crate::log::Event;
 use crate::oci::State;
@@ -98,7 +98,8 @@ fn in_namespace(
     let mut rights = Capabilities::own().map_err(failed)?;
     rights.keep(CapSet::WORK).map_err(failed)?;
     // Ids are compared as the hook saw them, so that no id map is needed: of a process that has ended there is none.
-    let mut joined = Joined::join(None, ns, IdMaps::identity()).map_err(failed)?;
+    let thread = OwnThread::open().map_err(failed)?;
+    let mut joined = Joined::join(None, ns, IdMaps::identity(), &thread).map_err(failed)?;
     rights.keep(CapSet::WORK.without(CapSet::SYS_PTRACE)).map_err(failed)?;
     let notes = killed.take_back(store, &mut joined)?;
     troubles.extend(notes.into_iter().map(|note| Error::failed(&*what, note)));

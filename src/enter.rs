@@ -7,7 +7,7 @@ use crate::ipc::{IdMaps, NamespaceId, Owner};
 use crate::kernel::SysError;
 use crate::kernel::cgroup::MemoryGroup;
 use crate::kernel::identity::{CapSet, Capabilities, effective_ids};
-use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, Process};
+use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, OwnThread, Process};
 use crate::kernel::{cgroup, limits};
 use crate::oci::{IpcNamespace, Spec};
 use crate::report::Namespace;
@@ -35,6 +35,8 @@ pub enum Target {
 pub struct Found {
     process: Option<Process>,
     ns: NamespaceFd,
+    /// This one, which joins.
+    thread: OwnThread,
     /// Others use it too.
     pub shared: bool,
     own: bool,
@@ -47,7 +49,8 @@ impl Found {
     /// Exit 4: host IPC, a dead process, a kernel without IPC namespaces, no permission to look. Exit 1: somebody holds
     /// the lock.
     pub fn find(target: &Target, spec: Option<&Spec>) -> Result<Found> {
-        let own_id = NamespaceFd::own().map_err(|e| entry_error("own IPC namespace", &e))?;
+        let thread = OwnThread::open().map_err(|e| entry_error("own process", &e))?;
+        let own_id = thread.ipc_namespace().map_err(|e| entry_error("own IPC namespace", &e))?;
         let (process, ns) = match target {
             Target::Pid(pid) => {
                 let what = format!("pid {pid}");
@@ -69,7 +72,7 @@ impl Found {
             (None, Some(process)) => used_by_others(process, &ns)?,
             (None, None) => true,
         };
-        Ok(Found { process, ns, shared, own })
+        Ok(Found { process, ns, thread, shared, own })
     }
 
     /// Keeps other runs out of this namespace until this one ends.
@@ -154,7 +157,7 @@ impl Found {
             Some(process) => process.id_maps().map_err(|e| entry_error(&what, &e))?,
             None => IdMaps::identity(),
         };
-        Joined::join(self.process.as_ref(), &self.ns, maps).map_err(|e| entry_error(&what, &e))
+        Joined::join(self.process.as_ref(), &self.ns, maps, &self.thread).map_err(|e| entry_error(&what, &e))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::ipc::{Existing, IdMaps, NamespaceId, Sysctl, SysctlValue};
 use crate::kernel::identity::{CapSet, Capabilities};
 use crate::kernel::limits::page_size;
 use crate::kernel::listing::list_outside;
-use crate::kernel::namespace::{Joined, NamespaceFd, Process};
+use crate::kernel::namespace::{Joined, NamespaceFd, OwnThread, Process};
 use crate::kernel::{Ipc as _, SysError};
 use nix::errno::Errno;
 use std::path::Path;
@@ -127,7 +127,8 @@ impl Found {
             None => IdMaps::identity(),
         };
         Capabilities::own().and_then(|mut c| c.keep(CapSet::WORK)).map_err(refused)?;
-        let joined = Joined::join(self.process.as_ref(), &self.ns, maps.clone()).map_err(refused)?;
+        let thread = OwnThread::open().map_err(refused)?;
+        let joined = Joined::join(self.process.as_ref(), &self.ns, maps.clone(), &thread).map_err(refused)?;
         let listed_inside = *joined.maps() != maps;
         Ok((joined, Ids::new(maps, listed_inside)))
     }

@@ -2,7 +2,7 @@
 
 use super::identity::{Identity, become_root};
 use super::namespace::NamespaceFd;
-use super::process::Process;
+use super::process::{OwnThread, Process};
 use super::sys::setns;
 use super::{Ipc, SysError, label, mqueue, msg, sem, shm, sysctl, sysv};
 use crate::ipc::{Existing, IdMaps, Kind, NamespaceId, ObjectId, ObjectSpec, Owner, Shape, Sysctl};
@@ -25,8 +25,13 @@ pub struct Joined {
 
 impl Joined {
     /// Joins `ns`, and its user namespace too when that is the only way in (rootless runtimes). `maps` are those of the
-    /// container; in its user namespace they no longer matter, and ids are the container's own.
-    pub fn join(process: Option<&Process>, ns: &NamespaceFd, maps: IdMaps) -> Result<Joined, SysError> {
+    /// container; in its user namespace they no longer matter, and ids are the container's own. `thread` is this one.
+    pub fn join(
+        process: Option<&Process>,
+        ns: &NamespaceFd,
+        maps: IdMaps,
+        thread: &OwnThread,
+    ) -> Result<Joined, SysError> {
         let maps = match setns(ns.fd(), libc::CLONE_NEWIPC) {
             Ok(()) => maps,
             Err(e) if e.errno == Errno::EPERM => {
@@ -36,7 +41,7 @@ impl Joined {
             Err(e) => return Err(e),
         };
         // Belt and braces: everything that follows writes to the namespace this thread is in.
-        if NamespaceFd::own()? != ns.id() {
+        if thread.ipc_namespace()? != ns.id() {
             return Err(SysError::new("setns", Errno::EXDEV));
         }
         Ok(Joined::here(ns.id(), false, maps))

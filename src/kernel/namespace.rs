@@ -1,7 +1,7 @@
 //! IPC namespaces: finding, identifying and locking one. Joining it is [`Joined`]'s business.
 
 pub use super::joined::Joined;
-pub use super::process::Process;
+pub use super::process::{OwnThread, Process};
 
 use super::SysError;
 use super::sys::{check, file_system, ioctl, open, proc_path, stat_fd, stat_path};

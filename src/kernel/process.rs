@@ -2,8 +2,8 @@
 
 use super::SysError;
 use super::namespace::NamespaceFd;
-use super::sys::{check_fd, ioctl, open, proc_path, stat_path};
-use crate::ipc::{IdMap, IdMaps};
+use super::sys::{check_fd, ioctl, open, proc_path, stat_fd, stat_path};
+use crate::ipc::{IdMap, IdMaps, NamespaceId};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -11,6 +11,51 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 /// `PIDFD_GET_IPC_NAMESPACE` and `PIDFD_GET_USER_NAMESPACE` of linux/pidfd.h (Linux 6.11).
 const PIDFD_GET_IPC_NAMESPACE: u32 = 0xff02;
 const PIDFD_GET_USER_NAMESPACE: u32 = 0xff09;
+
+/// `PROC_USER_INIT_INO` of linux/proc_ns.h.
+const INITIAL_USER_INO: u64 = 0xEFFF_FFFD;
+/// `PIDFD_THREAD` of linux/pidfd.h (Linux 6.9).
+const PIDFD_THREAD: libc::c_int = libc::O_EXCL;
+
+/// The calling thread, as the way to its own namespaces. By a pidfd they are found in a third of the time that the path
+/// through `/proc` takes.
+#[derive(Debug)]
+pub struct OwnThread {
+    /// `None` before Linux 6.9.
+    pidfd: Option<OwnedFd>,
+}
+
+impl OwnThread {
+    /// The thread that calls, which is also the only one to ask the result anything.
+    pub fn open() -> Result<OwnThread, SysError> {
+        // SAFETY: no pointers are passed.
+        let pidfd = unsafe { libc::syscall(libc::SYS_pidfd_open, libc::gettid(), PIDFD_THREAD) };
+        match check_fd("pidfd_open", pidfd) {
+            Ok(pidfd) => Ok(OwnThread { pidfd: Some(pidfd) }),
+            Err(e) if e.errno == Errno::EINVAL => Ok(OwnThread { pidfd: None }),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Identity of the IPC namespace that it is in now. ENOENT: a kernel without IPC namespaces.
+    pub fn ipc_namespace(&self) -> Result<NamespaceId, SysError> {
+        let by_pidfd = self.pidfd.as_ref().map(|pidfd| namespace_of(pidfd, PIDFD_GET_IPC_NAMESPACE)).transpose()?;
+        match by_pidfd.flatten() {
+            Some(fd) => NamespaceFd::trusted(fd).map(|ns| ns.id()),
+            None => NamespaceFd::own(),
+        }
+    }
+}
+
+/// A namespace of a process. `None`: the kernel does not give it by pidfd (before Linux 6.11).
+fn namespace_of(pidfd: &OwnedFd, request: u32) -> Result<Option<OwnedFd>, SysError> {
+    match ioctl("ioctl PIDFD_GET_NAMESPACE", pidfd, request) {
+        // SAFETY: the kernel has just made this descriptor for us.
+        Ok(fd) => Ok(Some(unsafe { OwnedFd::from_raw_fd(fd as i32) })),
+        Err(e) if matches!(e.errno, Errno::ENOTTY | Errno::EINVAL | Errno::EOPNOTSUPP) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
 
 /// A process that was alive when it was opened.
 #[derive(Debug)]
@@ -52,13 +97,16 @@ impl Process {
 
     /// The id maps of its user namespace, as seen from ours. Every id maps to itself when both are the same.
     pub fn id_maps(&self) -> Result<IdMaps, SysError> {
-        let theirs = stat_path("stat /proc/PID/ns/user", proc_path(self.pid, "/ns/user").as_c_str())?;
+        let theirs = stat_fd(&self.user_namespace()?)?;
+        // From a lower user namespace nobody gets into the initial one, so there is no need to look which one ours is.
+        if theirs.st_ino == INITIAL_USER_INO {
+            return Ok(IdMaps::identity());
+        }
         let ours = stat_path("stat /proc/self/ns/user", c"/proc/self/ns/user")?;
-        let maps = if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino) {
-            IdMaps::identity()
-        } else {
-            IdMaps { uid: self.id_map("/uid_map")?, gid: self.id_map("/gid_map")? }
-        };
+        if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino) {
+            return Ok(IdMaps::identity());
+        }
+        let maps = IdMaps { uid: self.id_map("/uid_map")?, gid: self.id_map("/gid_map")? };
         self.still_alive()?;
         Ok(maps)
     }
@@ -89,11 +137,8 @@ impl Process {
     }
 
     fn namespace(&self, call: &'static str, request: u32, rest: &str) -> Result<OwnedFd, SysError> {
-        match ioctl("ioctl PIDFD_GET_NAMESPACE", &self.pidfd, request) {
-            // SAFETY: the kernel has just made this descriptor for us.
-            Ok(fd) => return Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) }),
-            Err(e) if matches!(e.errno, Errno::ENOTTY | Errno::EINVAL | Errno::EOPNOTSUPP) => {}
-            Err(e) => return Err(e),
+        if let Some(fd) = namespace_of(&self.pidfd, request)? {
+            return Ok(fd);
         }
         let fd = open(call, proc_path(self.pid, rest).as_c_str(), OFlag::O_RDONLY);
         self.still_alive()?;
@@ -106,5 +151,31 @@ impl Process {
             .ok()
             .and_then(|text| IdMap::parse(text).ok())
             .ok_or_else(|| SysError::new("read /proc/PID/uid_map", Errno::EBADMSG))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{in_child, is_root};
+    use super::*;
+
+    #[test]
+    fn a_thread_finds_the_namespace_it_is_in_both_ways() {
+        in_child(|| {
+            if !is_root() {
+                return;
+            }
+            let before = NamespaceFd::own().unwrap();
+            let inside = std::thread::spawn(|| {
+                let thread = OwnThread::open().unwrap();
+                // SAFETY: no pointers are passed.
+                assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWIPC) }, 0);
+                let (found, old_kernel) = (thread.ipc_namespace().unwrap(), OwnThread { pidfd: None });
+                assert_eq!((found, found), (NamespaceFd::own().unwrap(), old_kernel.ipc_namespace().unwrap()));
+                found
+            });
+            assert_ne!(inside.join().unwrap(), before);
+            assert_eq!(OwnThread::open().unwrap().ipc_namespace().unwrap(), before, "the main thread stays");
+        });
     }
 }

@@ -1,6 +1,6 @@
 use crate::ipc::{Existing, IdMaps, Key, ObjectId, ObjectSpec, Owner, Shape, Sysctl, SysctlValue};
 use crate::kernel::listing::list_all;
-use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, Process};
+use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, OwnThread, Process};
 use crate::kernel::testing::{Container, become_user, in_child, is_root};
 use crate::kernel::{Ipc, identity};
 use nix::errno::Errno;
@@ -15,7 +15,7 @@ fn host_values() -> Vec<SysctlValue> {
 fn enter(container: &Container) -> Joined {
     let process = Process::open(container.pid()).unwrap();
     let ns = process.ipc_namespace().unwrap();
-    Joined::join(Some(&process), &ns, process.id_maps().unwrap()).unwrap()
+    Joined::join(Some(&process), &ns, process.id_maps().unwrap(), &OwnThread::open().unwrap()).unwrap()
 }
 
 fn objects(owner: Owner) -> [ObjectSpec; 4] {
@@ -186,7 +186,9 @@ fn a_plain_user_works_in_his_own_container() {
         in_child(|| {
             become_user(1234);
             let ns = Process::open(container.pid()).unwrap().ipc_namespace().unwrap();
-            work_as_plain_user_in(&mut Joined::join(None, &ns, IdMaps::identity()).unwrap());
+            work_as_plain_user_in(
+                &mut Joined::join(None, &ns, IdMaps::identity(), &OwnThread::open().unwrap()).unwrap(),
+            );
         });
         in_child(|| {
             become_user(1235);
