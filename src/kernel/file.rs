@@ -156,7 +156,7 @@ pub fn read_trusted(path: &Path, built_in: bool, limit: usize) -> Result<Vec<u8>
 }
 
 fn check_trust(stat: &FileStat, built_in: bool) -> Result<(), FileError> {
-    let own = nix::unistd::geteuid().as_raw();
+    let own = || nix::unistd::geteuid().as_raw();
     let overflow_is_root = || built_in && in_user_namespace();
     if is_trusted((stat.st_uid, stat.st_gid, stat.st_mode), own, overflow_is_root) {
         Ok(())
@@ -167,12 +167,16 @@ fn check_trust(stat: &FileStat, built_in: bool) -> Result<(), FileError> {
 }
 
 /// The rule itself, for a file of this owner, group and mode.
-fn is_trusted((uid, gid, mode): (u32, u32, u32), own: u32, overflow_is_root: impl FnOnce() -> bool) -> bool {
+fn is_trusted(
+    (uid, gid, mode): (u32, u32, u32),
+    own: impl FnOnce() -> u32,
+    overflow_is_root: impl FnOnce() -> bool,
+) -> bool {
     if mode & 0o002 != 0 {
         return false;
     }
     let group_writes = mode & 0o020 != 0;
-    if uid == 0 || uid == own {
+    if uid == 0 || uid == own() {
         return !group_writes || gid == 0;
     }
     uid == OVERFLOW_ID && !group_writes && overflow_is_root()
@@ -362,7 +366,7 @@ mod tests {
 
     #[test]
     fn the_rule_of_trust() {
-        let trusted = |stat, overflow| is_trusted(stat, 1000, || overflow);
+        let trusted = |stat, overflow| is_trusted(stat, || 1000, || overflow);
         for good in [(0, 0, 0o644), (0, 0, 0o664), (1000, 1000, 0o600), (1000, 0, 0o660), (0, 5, 0o640)] {
             assert!(trusted(good, false), "{good:?}");
         }
@@ -392,7 +396,7 @@ mod tests {
         in_child(|| {
             // SAFETY: no pointers are passed. Nothing is mapped: all files show the overflow id, so do we.
             assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWUSER) }, 0);
-            let outcome = |built_in| is_trusted((OVERFLOW_ID, 0, 0o644), 5, || built_in && in_user_namespace());
+            let outcome = |built_in| is_trusted((OVERFLOW_ID, 0, 0o644), || 5, || built_in && in_user_namespace());
             assert!(outcome(true) && !outcome(false));
             assert!(TrustedDir::open(&dir.0, true).unwrap().read(Path::new("f"), 10).is_ok());
         });
