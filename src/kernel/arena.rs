@@ -2,8 +2,8 @@
 //!
 //! One run lives for milliseconds and frees nearly nothing before its end. So a small block costs an addition, nothing but
 //! the pages that are used is ever touched, and a standard run needs no system call: the first region lies in `.bss`.
-//! Given back and used again are the newest block, large blocks, which have mappings of their own, and the longest block
-//! that was freed in between: a page that was touched before is the cheapest one.
+//! Used again are the newest block and the longest row of blocks that were freed in between, large ones too: a page that
+//! was touched before is the cheapest one.
 
 use super::limits::page_size;
 use std::alloc::{GlobalAlloc, Layout};
@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const FIRST: usize = 256 << 10;
 /// Size of every later region; a page of it that is not used costs nothing.
 const NEXT: usize = 4 << 20;
-/// Blocks of this size get a mapping of their own, which grows without a copy and goes back to the kernel.
+/// Blocks of this size consist of whole pages, mostly of a mapping of their own, and grow without a copy.
 const LARGE: usize = 128 << 10;
 /// Larger alignments are refused: nothing in the program has one.
 const MAX_ALIGN: usize = 4096;
@@ -37,7 +37,7 @@ struct Region {
     end: usize,
     /// From here on nothing was ever handed out, so it is still zero.
     fresh: usize,
-    /// What is left of the longest block that was given back before its turn.
+    /// What is left of the longest row of blocks that were given back before their turn.
     spare: Range<usize>,
 }
 
@@ -72,8 +72,11 @@ impl Arena {
 }
 
 impl Region {
+    /// Goes on in a new region; what is left of the old one may still be the longest that is spare.
     fn start(&mut self, address: usize, size: usize) {
-        *self = Region { cursor: address, end: address + size, fresh: address, spare: 0..0 };
+        let left = self.cursor..self.end;
+        let spare = if left.len() > self.spare.len() { left } else { self.spare.clone() };
+        *self = Region { cursor: address, end: address + size, fresh: address, spare };
     }
 
     /// The address of a new block, and how many of its first bytes may be other than zero. `None` = it does not fit.
@@ -87,6 +90,11 @@ impl Region {
         let used_before = self.fresh.saturating_sub(start).min(layout.size());
         self.fresh = self.fresh.max(end);
         Some((start, used_before))
+    }
+
+    /// A large block from what is spare; only its owner touches its pages.
+    fn take_spare_pages(&mut self, size: usize) -> Option<usize> {
+        self.take_spare(Layout::from_size_align(pages(size)?, page_size() as usize).ok()?)
     }
 
     fn take_spare(&mut self, layout: Layout) -> Option<usize> {
@@ -105,15 +113,24 @@ impl Region {
         self.take(layout)
     }
 
-    /// Gives the block back if it is the newest, or is longer than what is spare; otherwise it stays unused.
-    fn give_back(&mut self, address: usize, size: usize) {
+    /// Takes a block back that is the newest, borders on what is spare, or is longer than that; `false` = it stays unused.
+    fn give_back(&mut self, address: usize, size: usize) -> bool {
         if address + size == self.cursor {
             self.cursor = address;
         } else if address + size == self.spare.start {
             self.spare.start = address;
+        } else if address == self.spare.end {
+            self.spare.end += size;
         } else if size > self.spare.len() {
             self.spare = address..address + size;
+        } else {
+            return false;
         }
+        if self.spare.end == self.cursor && !self.spare.is_empty() {
+            self.cursor = self.spare.start;
+            self.spare = 0..0;
+        }
+        true
     }
 
     /// Changes the size of the block where it lies; false = it cannot be done there.
@@ -156,7 +173,7 @@ fn map(size: usize) -> Option<usize> {
 // Never inlined: link-time optimisation would copy the whole allocator to every place that allocates.
 //
 // SAFETY: blocks do not overlap: within a region the cursor only moves over space that no live block holds, and large
-// blocks are mappings of their own. Which of both a block is follows from its size, which callers must give back unchanged.
+// blocks are whole pages. Which of both a block is follows from its size, which callers must give back unchanged.
 unsafe impl GlobalAlloc for Arena {
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -164,7 +181,7 @@ unsafe impl GlobalAlloc for Arena {
             return null_mut();
         }
         let address = if is_large(layout.size()) {
-            map(layout.size())
+            self.with_region(|region| region.take_spare_pages(layout.size())).or_else(|| map(layout.size()))
         } else {
             self.with_region(|region| region.take_or_grow(layout)).map(|(address, _)| address)
         };
@@ -192,11 +209,12 @@ unsafe impl GlobalAlloc for Arena {
 
     #[inline(never)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if is_large(layout.size()) {
-            // SAFETY: the block is a mapping of its own, of that many pages. A failure leaves it mapped, no more.
-            unsafe { libc::munmap(block.cast(), pages(layout.size()).unwrap_or(0)) };
-        } else {
-            self.with_region(|region| region.give_back(block as usize, layout.size()));
+        let large = is_large(layout.size());
+        let size = if large { pages(layout.size()).unwrap_or(0) } else { layout.size() };
+        let kept = self.with_region(|region| region.give_back(block as usize, size));
+        if large && !kept {
+            // SAFETY: a large block is whole pages that nobody else uses. A failure leaves them mapped, no more.
+            unsafe { libc::munmap(block.cast(), size) };
         }
     }
 
@@ -208,9 +226,12 @@ unsafe impl GlobalAlloc for Arena {
                 if old == new {
                     return block;
                 }
-                // SAFETY: the block is a mapping of its own, of `old` bytes.
+                // SAFETY: a large block is whole pages that nobody else uses, `old` bytes of them.
                 let moved = unsafe { libc::mremap(block.cast(), old, new, libc::MREMAP_MAYMOVE) };
-                return if moved == libc::MAP_FAILED { null_mut() } else { moved.cast() };
+                // It fails, among others, for a block that was made of two mappings.
+                if moved != libc::MAP_FAILED {
+                    return moved.cast();
+                }
             }
             (false, false) if self.with_region(|r| r.resize(block as usize, layout.size(), new_size)) => {
                 return block;
@@ -232,192 +253,4 @@ unsafe impl GlobalAlloc for Arena {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A block and the byte that fills it.
-    struct Block {
-        start: *mut u8,
-        layout: Layout,
-        fill: u8,
-    }
-
-    impl Block {
-        fn bytes(&self) -> &[u8] {
-            // SAFETY: the block is live and has that many bytes.
-            unsafe { std::slice::from_raw_parts(self.start, self.layout.size()) }
-        }
-
-        fn fill(&mut self, byte: u8) {
-            self.fill = byte;
-            // SAFETY: as above.
-            unsafe { self.start.write_bytes(byte, self.layout.size()) };
-        }
-
-        fn check(&self) {
-            assert!(self.bytes().iter().all(|b| *b == self.fill), "a block of {:?} was written over", self.layout);
-        }
-    }
-
-    /// A new arena; leaked, for it is large.
-    fn arena() -> &'static Arena {
-        Box::leak(Box::new(Arena::new()))
-    }
-
-    struct Dice(u64);
-
-    impl Dice {
-        fn below(&mut self, n: usize) -> usize {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (self.0 >> 33) as usize % n
-        }
-
-        fn layout(&mut self) -> Layout {
-            let most = [16, 300, 5000, LARGE + 9000][self.below(4)];
-            Layout::from_size_align(1 + self.below(most), 1 << self.below(13)).unwrap()
-        }
-    }
-
-    /// SAFETY of the calls below: layouts have a size, and blocks come from the same arena with the same layout.
-    fn play(arena: &Arena, seed: u64, rounds: usize) {
-        let mut dice = Dice(seed);
-        let mut blocks: Vec<Block> = Vec::new();
-        for round in 0..rounds {
-            let fill = round as u8;
-            let which = if blocks.is_empty() { 0 } else { dice.below(blocks.len()) };
-            match dice.below(6) {
-                0 | 1 => {
-                    let layout = dice.layout();
-                    // SAFETY: see above.
-                    blocks.push(Block { start: unsafe { arena.alloc(layout) }, layout, fill });
-                }
-                2 => {
-                    let layout = dice.layout();
-                    // SAFETY: see above.
-                    let zeroed = Block { start: unsafe { arena.alloc_zeroed(layout) }, layout, fill: 0 };
-                    zeroed.check();
-                    blocks.push(Block { fill, ..zeroed });
-                }
-                3 if !blocks.is_empty() => {
-                    let old = blocks.swap_remove(which);
-                    old.check();
-                    // SAFETY: see above.
-                    unsafe { arena.dealloc(old.start, old.layout) };
-                    continue;
-                }
-                // The newest block half of the time, for it is the special one.
-                4 | 5 if !blocks.is_empty() => {
-                    let which = if dice.below(2) == 0 { blocks.len() - 1 } else { which };
-                    let old = blocks.swap_remove(which);
-                    let layout = Layout::from_size_align(dice.layout().size(), old.layout.align()).unwrap();
-                    // SAFETY: see above.
-                    let start = unsafe { arena.realloc(old.start, old.layout, layout.size()) };
-                    let kept = old.layout.size().min(layout.size());
-                    let new = Block { start, layout, fill };
-                    assert!(new.bytes()[..kept].iter().all(|b| *b == old.fill));
-                    blocks.push(new);
-                }
-                _ => continue,
-            }
-            let newest = blocks.last_mut().unwrap();
-            assert!(!newest.start.is_null() && (newest.start as usize).is_multiple_of(newest.layout.align()));
-            newest.fill(fill);
-        }
-        blocks.iter().for_each(Block::check);
-        for block in blocks {
-            // SAFETY: see above.
-            unsafe { arena.dealloc(block.start, block.layout) };
-        }
-    }
-
-    #[test]
-    fn blocks_are_aligned_apart_and_keep_their_bytes() {
-        for seed in 0..10 {
-            play(arena(), seed, 1000);
-        }
-    }
-
-    #[test]
-    fn threads_may_share_it() {
-        let arena = arena();
-        std::thread::scope(|scope| {
-            for seed in 0..4 {
-                scope.spawn(move || play(arena, seed, 500));
-            }
-        });
-    }
-
-    #[test]
-    fn the_newest_block_grows_shrinks_and_comes_back_in_place() {
-        let arena = arena();
-        let layout = Layout::from_size_align(100, 8).unwrap();
-        // SAFETY: blocks come from this arena, with the layouts given.
-        unsafe {
-            let a = arena.alloc(layout);
-            let b = arena.alloc(layout);
-            assert_eq!(arena.realloc(b, layout, 5000), b);
-            assert_ne!(arena.realloc(a, layout, 200), a, "not the newest");
-            let c = arena.alloc(layout);
-            arena.dealloc(c, layout);
-            assert_eq!(arena.alloc(layout), c);
-            c.write_bytes(7, 100);
-            arena.dealloc(c, layout);
-            let again = arena.alloc_zeroed(layout);
-            assert_eq!((again, again.read(), again.add(99).read()), (c, 0, 0));
-        }
-    }
-
-    #[test]
-    fn the_longest_block_that_was_freed_is_used_again() {
-        let arena = arena();
-        let [long, short] = [1000, 100].map(|size| Layout::from_size_align(size, 8).unwrap());
-        // SAFETY: blocks come from this arena, with the layouts given.
-        unsafe {
-            let a = arena.alloc(long);
-            let b = arena.alloc(short);
-            let last = arena.alloc(short);
-            a.write_bytes(7, 1000);
-            arena.dealloc(b, short);
-            arena.dealloc(a, long);
-            let again = arena.alloc_zeroed(short);
-            assert_eq!((again, again.read(), again.add(99).read()), (a, 0, 0));
-            assert_eq!(arena.realloc(again, short, 600), a, "grows within it");
-            assert_ne!(arena.alloc(long), a, "too long for the rest");
-            assert_eq!(arena.alloc(short), a.add(600));
-            assert!(!last.is_null());
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_had_is_null() {
-        let arena = arena();
-        // SAFETY: the layouts have a size.
-        unsafe {
-            assert!(arena.alloc(Layout::from_size_align(8, 2 * MAX_ALIGN).unwrap()).is_null());
-            assert!(arena.alloc_zeroed(Layout::from_size_align(8, 2 * MAX_ALIGN).unwrap()).is_null());
-            let most = Layout::from_size_align(isize::MAX as usize & !7, 8).unwrap();
-            assert!(arena.alloc(most).is_null());
-            let small = Layout::from_size_align(8, 8).unwrap();
-            let block = arena.alloc(small);
-            block.write_bytes(3, 8);
-            assert!(arena.realloc(block, small, most.size()).is_null());
-            assert_eq!(block.read(), 3, "a failed realloc leaves the block");
-        }
-    }
-
-    #[test]
-    fn a_region_that_is_full_is_followed_by_another() {
-        let arena = arena();
-        let layout = Layout::from_size_align(LARGE - 1, 1).unwrap();
-        let blocks: Vec<Block> = (0..100)
-            .map(|fill| {
-                // SAFETY: the layout has a size.
-                let mut block = Block { start: unsafe { arena.alloc_zeroed(layout) }, layout, fill: 0 };
-                block.check();
-                block.fill(fill);
-                block
-            })
-            .collect();
-        blocks.iter().for_each(Block::check);
-    }
-}
+mod tests;
