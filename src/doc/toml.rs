@@ -4,19 +4,25 @@ use super::{Key, MAX_DEPTH, MAX_KEYS, Node, Place, Position, Table, Value};
 use crate::error::Error;
 use std::borrow::Cow;
 use toml_parser::decoder::{Encoding, ScalarKind};
+use toml_parser::lexer::{Lexer, Token, TokenKind};
 use toml_parser::parser::{EventReceiver, RecursionGuard, ValidateWhitespace, parse_document};
 use toml_parser::{ErrorSink, ParseError, Source, Span};
+
+/// Fewest tokens that are given to the parser at once.
+const PIECE: usize = 400;
 
 /// Reads a whole document.
 pub fn parse<'s>(place: Place<'_>, text: &'s str) -> Result<Table<'s>, Error> {
     let source = Source::new(text);
-    let tokens = source.lex().into_vec();
     let mut first: Option<ParseError> = None;
     let mut builder = Builder::new(source);
     {
         let mut guard = RecursionGuard::new(&mut builder, MAX_DEPTH);
         let mut receiver = ValidateWhitespace::new(&mut guard, source);
-        parse_document(&tokens, &mut receiver, &mut first);
+        let (mut tokens, mut piece) = (source.lex(), Vec::new());
+        while next_piece(&mut tokens, &mut piece) {
+            parse_document(&piece, &mut receiver, &mut first);
+        }
     }
     let syntax = first.map(|e| {
         let at = e.unexpected().or(e.context()).map_or(Position::default(), |s| position(text, s.start()));
@@ -26,6 +32,25 @@ pub fn parse<'s>(place: Place<'_>, text: &'s str) -> Result<Table<'s>, Error> {
         Some((at, why)) => Err(place.error(at, "", why)),
         None => Ok(builder.root),
     }
+}
+
+/// Takes tokens up to the end of a line that stands outside of all brackets; `false` = there are none left. All tokens of a
+/// document with thousands of objects would need more memory than everything else together.
+fn next_piece(tokens: &mut Lexer<'_>, piece: &mut Vec<Token>) -> bool {
+    piece.clear();
+    let mut depth = 0;
+    for token in tokens {
+        depth += match token.kind() {
+            TokenKind::LeftSquareBracket | TokenKind::LeftCurlyBracket => 1,
+            TokenKind::RightSquareBracket | TokenKind::RightCurlyBracket => -1,
+            _ => 0,
+        };
+        piece.push(token);
+        if depth == 0 && token.kind() == TokenKind::Newline && piece.len() >= PIECE {
+            break;
+        }
+    }
+    !piece.is_empty()
 }
 
 /// Line and column of a byte offset.

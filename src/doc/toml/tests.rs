@@ -78,3 +78,25 @@ fn is_bounded() {
     let many: String = (0..200).map(|i| format!("k{i} = 1\n")).collect();
     assert_eq!(err(&many), "t:101:1: more than 100 keys in one table");
 }
+
+#[test]
+fn a_long_document_is_read_as_a_whole() {
+    let numbers: String = (0..2 * PIECE).map(|n| format!("  {n},\n  # ]\n")).collect();
+    let tables: String = (0..PIECE).map(|n| format!("[[t]]\nk = {n}\n")).collect();
+    let text = format!("[a]\nb = [\n{numbers}]\nc = {{ d = 1 }}\n{tables}[last]\nk = 'x'");
+    let table = parse(Place { document: "f" }, &text).unwrap();
+    let [(a, Node { value: Value::Table(inner), .. }), (t, Node { value: Value::Array(rows), .. }), (last, _)] =
+        table.as_slice()
+    else {
+        panic!("{table:?}")
+    };
+    assert_eq!([&a.name, &t.name, &last.name], ["a", "t", "last"]);
+    assert_eq!(inner.iter().map(|(k, _)| k.name.as_ref()).collect::<Vec<_>>(), ["b", "c"]);
+    assert!(matches!(&inner[0].1.value, Value::Array(numbers) if numbers.len() == 2 * PIECE));
+    assert_eq!(rows.len(), PIECE);
+    assert_eq!(last.at, Position { line: (4 + 4 * PIECE + 2 * PIECE + 1) as u32, column: 2 });
+    // Brackets that do not match, in the first piece, and a mistake far behind it.
+    assert!(err(&format!("a = [1\n{tables}")).starts_with("t:2:1:"));
+    let end = 2 * PIECE + 1;
+    assert!(err(&format!("{tables}k 1\n")).starts_with(&format!("t:{end}:")), "{}", err(&format!("{tables}k 1\n")));
+}
