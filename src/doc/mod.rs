@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::ipc::ValueError;
 use crate::text;
 use std::borrow::Cow;
+use std::fmt;
 
 /// Most keys of one table; nothing we read has as many, and it keeps the search for duplicates short.
 const MAX_KEYS: usize = 100;
@@ -103,8 +104,8 @@ impl Place<'_> {
     }
 
     /// A value that does not parse.
-    pub fn bad_value(&self, node: &Node<'_>, what: &str, why: &ValueError) -> Error {
-        let error = self.error(node.at, what, why.to_string());
+    pub fn bad_value(&self, node: &Node<'_>, what: impl fmt::Display, why: &ValueError) -> Error {
+        let error = self.error(node.at, &what.to_string(), why.to_string());
         match &node.value {
             Value::Text(text) => error.found(format!("\"{}\"", text::shorten(text, 80))),
             Value::Number(digits) => error.found(text::shorten(digits, 80)),
@@ -123,7 +124,7 @@ impl Place<'_> {
     }
 
     /// The string, or an error.
-    pub fn text<'n>(&self, node: &'n Node<'_>, what: &str) -> Result<&'n str, Error> {
+    pub fn text<'n>(&self, node: &'n Node<'_>, what: impl fmt::Display) -> Result<&'n str, Error> {
         match &node.value {
             Value::Text(text) => Ok(text),
             _ => Err(self.wrong_kind(node, what, "a string")),
@@ -131,7 +132,7 @@ impl Place<'_> {
     }
 
     /// The table, or an error.
-    pub fn table<'n, 's>(&self, node: &'n Node<'s>, what: &str) -> Result<&'n Table<'s>, Error> {
+    pub fn table<'n, 's>(&self, node: &'n Node<'s>, what: impl fmt::Display) -> Result<&'n Table<'s>, Error> {
         match &node.value {
             Value::Table(table) => Ok(table),
             _ => Err(self.wrong_kind(node, what, "a table")),
@@ -139,7 +140,7 @@ impl Place<'_> {
     }
 
     /// The array's elements, or an error.
-    pub fn array<'n, 's>(&self, node: &'n Node<'s>, what: &str) -> Result<&'n [Node<'s>], Error> {
+    pub fn array<'n, 's>(&self, node: &'n Node<'s>, what: impl fmt::Display) -> Result<&'n [Node<'s>], Error> {
         match &node.value {
             Value::Array(nodes) => Ok(nodes),
             _ => Err(self.wrong_kind(node, what, "an array")),
@@ -147,7 +148,7 @@ impl Place<'_> {
     }
 
     /// `true` or `false`, or an error.
-    pub fn boolean(&self, node: &Node<'_>, what: &str) -> Result<bool, Error> {
+    pub fn boolean(&self, node: &Node<'_>, what: impl fmt::Display) -> Result<bool, Error> {
         match node.value {
             Value::Bool(b) => Ok(b),
             _ => Err(self.wrong_kind(node, what, "true or false")),
@@ -155,7 +156,7 @@ impl Place<'_> {
     }
 
     /// An unsigned decimal number as digits or string, or an error.
-    pub fn number(&self, node: &Node<'_>, what: &str) -> Result<u64, Error> {
+    pub fn number(&self, node: &Node<'_>, what: impl fmt::Display) -> Result<u64, Error> {
         match &node.value {
             Value::Text(digits) | Value::Number(digits) => {
                 crate::ipc::value::parse_decimal(digits).map_err(|why| self.bad_value(node, what, &why))
@@ -165,7 +166,7 @@ impl Place<'_> {
     }
 
     /// A value of the wrong kind.
-    pub fn wrong_kind(&self, node: &Node<'_>, what: &str, wanted: &str) -> Error {
-        self.error(node.at, what, "of the wrong kind").wanted(wanted).found(node.value.kind())
+    pub fn wrong_kind(&self, node: &Node<'_>, what: impl fmt::Display, wanted: &str) -> Error {
+        self.error(node.at, &what.to_string(), "of the wrong kind").wanted(wanted).found(node.value.kind())
     }
 }

@@ -6,6 +6,7 @@ use crate::doc::{self, Node, Place, Table, Value};
 use crate::error::{Error, Result};
 use crate::ipc::{Kind, Mode, ObjectId, Owner, QueueName, SemField, Shape, Sysctl, ValueError};
 use key::{KeyWish, id};
+use std::fmt;
 use std::rc::Rc;
 
 mod key;
@@ -158,6 +159,16 @@ struct Fields<'n> {
     values_at: Option<&'n Node<'n>>,
 }
 
+/// A key of an object's table, such as `sem.nsems`; in words only when something is wrong with it.
+#[derive(Clone, Copy)]
+struct What<'w>(Kind, &'w str);
+
+impl fmt::Display for What<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0.name(), self.1)
+    }
+}
+
 impl Reader<'_> {
     fn profile(&self, table: &Table<'_>) -> Result<Profile> {
         let mut profile = Profile::default();
@@ -235,7 +246,7 @@ impl Reader<'_> {
         }
     }
 
-    fn text_or_digits<'n>(&self, node: &'n Node<'_>, what: &str) -> Result<&'n str> {
+    fn text_or_digits<'n>(&self, node: &'n Node<'_>, what: impl fmt::Display) -> Result<&'n str> {
         match &node.value {
             Value::Text(text) | Value::Number(text) => Ok(text),
             _ => Err(self.place.wrong_kind(node, what, "a number or a string")),
@@ -301,24 +312,24 @@ impl Reader<'_> {
 
     /// Reads one key of an object; `false` when the kind has no such key.
     fn object_field<'n>(&self, kind: Kind, name: &str, node: &'n Node<'n>, f: &mut Fields<'n>) -> Result<bool> {
-        let bad = |why| self.place.bad_value(node, &format!("{}.{name}", kind.name()), &why);
-        let what = || format!("{}.{name}", kind.name());
+        let what = What(kind, name);
+        let bad = |why| self.place.bad_value(node, what, &why);
         match (kind, name) {
-            (Kind::Mqueue, "name") => f.name = Some(self.place.text(node, &what())?.parse().map_err(bad)?),
-            (Kind::Mqueue, "max-messages") => f.max_messages = Some(self.ranged(node, &what(), 1, 65536)?),
-            (Kind::Mqueue, "message-size") => f.message_size = Some(self.size(node, &what(), 1, 16 << 20)?),
-            (Kind::Shm, "size") => f.size = Some(self.size(node, &what(), 1, i64::MAX as u64)?),
-            (Kind::Msg, "max-bytes") => f.max_bytes = Some(self.size(node, &what(), 1, i32::MAX as u64)?),
-            (Kind::Sem, "nsems") => f.nsems = Some(self.ranged(node, &what(), 1, i32::MAX as u64)?),
+            (Kind::Mqueue, "name") => f.name = Some(self.place.text(node, what)?.parse().map_err(bad)?),
+            (Kind::Mqueue, "max-messages") => f.max_messages = Some(self.ranged(node, what, 1, 65536)?),
+            (Kind::Mqueue, "message-size") => f.message_size = Some(self.size(node, what, 1, 16 << 20)?),
+            (Kind::Shm, "size") => f.size = Some(self.size(node, what, 1, i64::MAX as u64)?),
+            (Kind::Msg, "max-bytes") => f.max_bytes = Some(self.size(node, what, 1, i32::MAX as u64)?),
+            (Kind::Sem, "nsems") => f.nsems = Some(self.ranged(node, what, 1, i32::MAX as u64)?),
             (Kind::Sem, "values") => {
                 f.values = Some(self.sem_values(node)?);
                 f.values_at = Some(node);
             }
-            (Kind::Shm | Kind::Sem | Kind::Msg, "key") => f.key = Some(self.key(node, &what())?),
-            (_, "mode") => f.mode = Some(self.place.text(node, &what())?.parse().map_err(bad)?),
-            (_, "owner") => f.owner = Some(self.place.text(node, &what())?.parse().map_err(bad)?),
+            (Kind::Shm | Kind::Sem | Kind::Msg, "key") => f.key = Some(self.key(node, what)?),
+            (_, "mode") => f.mode = Some(self.place.text(node, what)?.parse().map_err(bad)?),
+            (_, "owner") => f.owner = Some(self.place.text(node, what)?.parse().map_err(bad)?),
             (_, "if-exists") => {
-                f.if_exists = match self.place.text(node, &what())? {
+                f.if_exists = match self.place.text(node, what)? {
                     "keep" => IfExists::Keep,
                     "fail" => IfExists::Fail,
                     "replace" if self.in_file => IfExists::Replace,
@@ -327,7 +338,7 @@ impl Reader<'_> {
                 }
             }
             (_, "on-stop") => {
-                f.on_stop = match self.place.text(node, &what())? {
+                f.on_stop = match self.place.text(node, what)? {
                     "keep" => OnStop::Keep,
                     "remove" => OnStop::Remove,
                     _ => return Err(bad(ValueError::new("not one of \"keep\", \"remove\""))),
@@ -339,25 +350,26 @@ impl Reader<'_> {
     }
 
     fn sem_values(&self, node: &Node<'_>) -> Result<Vec<u16>> {
-        let nodes = self.place.array(node, "sem.values")?;
+        let what = What(Kind::Sem, "values");
+        let nodes = self.place.array(node, what)?;
         if nodes.is_empty() {
             return Err(self.place.error(node.at, "sem.values", "a set has at least one semaphore"));
         }
-        nodes.iter().map(|n| self.ranged(n, "sem.values", 0, 32767).map(|v| v as u16)).collect()
+        nodes.iter().map(|n| self.ranged(n, what, 0, 32767).map(|v| v as u16)).collect()
     }
 
-    fn ranged(&self, node: &Node<'_>, what: &str, min: u64, max: u64) -> Result<u64> {
+    fn ranged(&self, node: &Node<'_>, what: What<'_>, min: u64, max: u64) -> Result<u64> {
         let n = self.place.number(node, what)?;
         self.in_range(node, what, n, min, max)
     }
 
-    fn size(&self, node: &Node<'_>, what: &str, min: u64, max: u64) -> Result<u64> {
+    fn size(&self, node: &Node<'_>, what: What<'_>, min: u64, max: u64) -> Result<u64> {
         let text = self.text_or_digits(node, what)?;
         let n = parse_size(text).map_err(|why| self.place.bad_value(node, what, &why))?;
         self.in_range(node, what, n, min, max)
     }
 
-    fn in_range(&self, node: &Node<'_>, what: &str, n: u64, min: u64, max: u64) -> Result<u64> {
+    fn in_range(&self, node: &Node<'_>, what: What<'_>, n: u64, min: u64, max: u64) -> Result<u64> {
         if (min..=max).contains(&n) {
             return Ok(n);
         }

@@ -1,6 +1,6 @@
 //! How a profile names a System V object: by a number, or by what ftok(3) makes of a file of the container.
 
-use super::{IfExists, ObjectWish, OnStop, Reader};
+use super::{IfExists, ObjectWish, OnStop, Reader, What};
 use crate::doc::{Node, Value};
 use crate::error::Result;
 use crate::ipc::{FileKey, Key, Kind, Mode, ObjectId, Owner, Shape, ValueError};
@@ -67,7 +67,7 @@ pub(super) fn id(kind: Kind, key: Key) -> ObjectId {
 
 impl Reader<'_> {
     /// Reads `key`: a number, or `{ ftok = "/path", id = 65 }`.
-    pub(super) fn key(&self, node: &Node<'_>, what: &str) -> Result<KeyWish> {
+    pub(super) fn key(&self, node: &Node<'_>, what: What<'_>) -> Result<KeyWish> {
         let Value::Table(table) = &node.value else {
             let number = self.text_or_digits(node, what)?.parse();
             return number.map(KeyWish::Number).map_err(|why| self.place.bad_value(node, what, &why));
@@ -79,13 +79,13 @@ impl Reader<'_> {
         let (mut path, mut number) = (None, None);
         for (key, value) in table {
             match key.name.as_ref() {
-                "ftok" => path = Some(self.place.text(value, &format!("{what}.ftok"))?),
-                "id" => number = Some(self.place.number(value, &format!("{what}.id"))?),
-                _ => return Err(self.place.unknown_key(key, what, &["ftok", "id"])),
+                "ftok" => path = Some(self.place.text(value, format_args!("{what}.ftok"))?),
+                "id" => number = Some(self.place.number(value, format_args!("{what}.id"))?),
+                _ => return Err(self.place.unknown_key(key, &what.to_string(), &["ftok", "id"])),
             }
         }
         let (Some(path), Some(number)) = (path, number) else {
-            let error = self.place.error(node.at, what, "'ftok' and 'id' belong together");
+            let error = self.place.error(node.at, &what.to_string(), "'ftok' and 'id' belong together");
             return Err(error.remedy("write key = { ftok = \"/path/in/the/container\", id = 65 }"));
         };
         FileKey::new(path, number).map(KeyWish::File).map_err(|why| self.place.bad_value(node, what, &why))
