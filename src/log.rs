@@ -2,7 +2,8 @@
 
 use crate::apply::{Ending, Outcome};
 use crate::error::Error;
-use crate::ipc::NamespaceId;
+use crate::ipc::{NamespaceId, ObjectId};
+use crate::plan::render::SpecText;
 use crate::plan::{Action, Change, Plan};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
 use std::fmt::Write as _;
@@ -100,11 +101,15 @@ impl Event<'_> {
         let mut changed = plan.steps.iter().filter(|s| s.action != Action::None);
         for step in changed.by_ref().take(MAX_CHANGES) {
             let _ = match &step.change {
-                // Nothing of this comes from strangers.
                 Change::Sysctl { sysctl, before, wanted } => writeln!(out, "CHANGE={sysctl} {before} -> {wanted}"),
                 Change::Object { spec, .. } => {
-                    let line = format!("{} {}: {}", step.action.name(), spec.id, crate::plan::render::spec_text(spec));
-                    writeln!(out, "CHANGE={}", crate::text::escape(&line))
+                    let _ = write!(out, "CHANGE={} ", step.action.name());
+                    // Of all that is written here only a queue's name can come from a stranger.
+                    match &spec.id {
+                        ObjectId::Mqueue(name) => out.extend(["mqueue ", &crate::text::escape(name.as_str())]),
+                        id => drop(write!(out, "{id}")),
+                    }
+                    writeln!(out, ": {}", SpecText(spec))
                 }
             };
         }

@@ -2,7 +2,7 @@
 
 use super::{Change, Plan, Step, build::describe};
 use crate::ipc::{ObjectSpec, Shape};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// The steps and warnings as text, each line ending in a newline.
 pub fn text(plan: &Plan) -> String {
@@ -35,18 +35,31 @@ fn row(step: &Step) -> [String; 4] {
 
 /// What an object will be, in a few words.
 pub fn spec_text(spec: &ObjectSpec) -> String {
-    let shape = match &spec.shape {
-        Shape::Shm { size } => format!("size {size}"),
-        Shape::Sem { nsems, values } if values.is_empty() => format!("nsems {nsems}"),
-        Shape::Sem { values, .. } => {
-            let shown: Vec<_> = values.iter().take(8).map(u16::to_string).collect();
-            format!("values {}{}", shown.join(","), if values.len() > 8 { ",…" } else { "" })
+    SpecText(spec).to_string()
+}
+
+/// The same, to be written where it belongs.
+pub(crate) struct SpecText<'s>(pub(crate) &'s ObjectSpec);
+
+impl fmt::Display for SpecText<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ObjectSpec { shape, mode, owner, .. } = self.0;
+        match shape {
+            Shape::Shm { size } => write!(f, "size {size}")?,
+            Shape::Sem { nsems, values } if values.is_empty() => write!(f, "nsems {nsems}")?,
+            Shape::Sem { values, .. } => {
+                for (i, value) in values.iter().take(8).enumerate() {
+                    write!(f, "{}{value}", if i == 0 { "values " } else { "," })?;
+                }
+                f.write_str(if values.len() > 8 { ",…" } else { "" })?;
+            }
+            Shape::Msg { max_bytes: Some(bytes) } => write!(f, "max-bytes {bytes}")?,
+            Shape::Msg { max_bytes: None } => f.write_str("max-bytes kernel.msgmnb")?,
+            Shape::Mqueue { max_messages, message_size } => {
+                let (messages, size) = (max_messages.unwrap_or(0), message_size.unwrap_or(0));
+                write!(f, "max-messages {messages}, message-size {size}")?;
+            }
         }
-        Shape::Msg { max_bytes: Some(bytes) } => format!("max-bytes {bytes}"),
-        Shape::Msg { max_bytes: None } => "max-bytes kernel.msgmnb".to_owned(),
-        Shape::Mqueue { max_messages, message_size } => {
-            format!("max-messages {}, message-size {}", max_messages.unwrap_or(0), message_size.unwrap_or(0))
-        }
-    };
-    format!("{shape}, mode {}, owner {}", spec.mode, spec.owner)
+        write!(f, ", mode {mode}, owner {owner}")
+    }
 }
