@@ -6,7 +6,6 @@ use crate::error::{Error, Result};
 use crate::ipc::{Existing, ObjectSpec, Shape, Sysctl, SysctlValue};
 use crate::kernel::Ipc;
 use crate::plan::{Action, Change, Plan, Step};
-use std::rc::Rc;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,53 +35,52 @@ pub enum After {
     /// A sysctl's value.
     Sysctl(SysctlValue),
     /// An object.
-    Object(Rc<Existing>),
+    Object(Existing),
 }
 
 /// Does what `plan` says.
 pub fn apply(plan: &Plan, ipc: &mut dyn Ipc) -> Outcome {
-    let mut run = Run { ipc, after: vec![None; plan.steps.len()], journal: Vec::new(), lost: Vec::new() };
-    for (index, step) in plan.steps.iter().enumerate() {
-        if let Err(error) = run.step(index, step) {
+    let steps = plan.steps.len();
+    let mut run = Run { plan, ipc, after: vec![None; steps], journal: Vec::with_capacity(steps), lost: Vec::new() };
+    for index in 0..steps {
+        if let Err(error) = run.step(index) {
             return run.undo(error);
         }
     }
     Outcome { ending: Ending::Done, after: run.after, error: None }
 }
 
-/// Something to take back.
-enum Undo {
-    Sysctl(Sysctl, SysctlValue),
-    Object(Rc<Existing>),
-}
-
 struct Run<'k> {
+    plan: &'k Plan,
     ipc: &'k mut dyn Ipc,
     after: Vec<Option<After>>,
-    journal: Vec<(usize, Undo)>,
+    /// Steps that have changed something, to be taken back.
+    journal: Vec<usize>,
     lost: Vec<String>,
 }
 
 impl Run<'_> {
-    fn step(&mut self, index: usize, step: &Step) -> Result<()> {
-        let after = match (&step.change, step.action) {
-            (Change::Sysctl { before, .. }, Action::None) => After::Sysctl(*before),
+    fn step(&mut self, index: usize) -> Result<()> {
+        let Step { change, action, .. } = &self.plan.steps[index];
+        match (change, action) {
+            (Change::Sysctl { before, .. }, Action::None) => self.after[index] = Some(After::Sysctl(*before)),
             (Change::Sysctl { sysctl, before, wanted }, _) => self.set(index, *sysctl, *before, *wanted)?,
-            (Change::Object { before: Some(before), .. }, Action::None) => After::Object(Rc::from(before.clone())),
+            (Change::Object { before: Some(before), .. }, Action::None) => {
+                self.after[index] = Some(After::Object(before.as_ref().clone()));
+            }
             (Change::Object { spec, before: Some(before), .. }, Action::Replace) => {
                 self.ipc.remove(before).map_err(|e| explain::removal(&spec.id, &e))?;
                 self.lost.push(spec.id.to_string());
-                self.create(index, spec)?
+                self.create(index, spec)?;
             }
             (Change::Object { spec, .. }, _) => self.create(index, spec)?,
-        };
-        self.after[index] = Some(after);
+        }
         Ok(())
     }
 
-    fn set(&mut self, index: usize, sysctl: Sysctl, before: SysctlValue, wanted: SysctlValue) -> Result<After> {
+    fn set(&mut self, index: usize, sysctl: Sysctl, before: SysctlValue, wanted: SysctlValue) -> Result<()> {
         // In the journal before the write: a failing write of kernel.sem may have changed some of its fields.
-        self.journal.push((index, Undo::Sysctl(sysctl, before)));
+        self.journal.push(index);
         self.ipc.write_sysctl(sysctl, wanted).map_err(|e| explain::write(sysctl, before, wanted, &e))?;
         let found = self.ipc.read_sysctl(sysctl).map_err(|e| explain::read(sysctl, &e))?;
         if found != wanted {
@@ -91,40 +89,49 @@ impl Run<'_> {
                 .found(found)
                 .remedy("see whether another program writes to this namespace at the same time"));
         }
-        Ok(After::Sysctl(found))
+        self.after[index] = Some(After::Sysctl(found));
+        Ok(())
     }
 
-    fn create(&mut self, index: usize, spec: &ObjectSpec) -> Result<After> {
-        let made = Rc::new(self.ipc.create(spec).map_err(|e| explain::creation(spec, &e))?);
-        self.journal.push((index, Undo::Object(Rc::clone(&made))));
-        verify(spec, &made)?;
-        if let Shape::Sem { nsems, values } = &spec.shape {
-            let found = self.ipc.sem_values(&made).map_err(|e| explain::creation(spec, &e))?;
-            let zeros = values.is_empty() && found.len() == *nsems as usize && found.iter().all(|v| *v == 0);
-            if !zeros && found != *values {
+    fn create(&mut self, index: usize, spec: &ObjectSpec) -> Result<()> {
+        let made = self.ipc.create(spec).map_err(|e| explain::creation(spec, &e))?;
+        // One that is not as wanted is taken back too.
+        self.journal.push(index);
+        let checked = self.check(spec, &made);
+        self.after[index] = Some(After::Object(made));
+        checked
+    }
+
+    /// Compares a new object with what was asked for.
+    fn check(&mut self, spec: &ObjectSpec, made: &Existing) -> Result<()> {
+        verify(spec, made)?;
+        let Shape::Sem { values, .. } = &spec.shape else { return Ok(()) };
+        // A set for which nothing was written holds what the kernel gives every new one.
+        if !values.is_empty() {
+            let found = self.ipc.sem_values(made).map_err(|e| explain::creation(spec, &e))?;
+            if found != *values {
                 return Err(Error::failed(spec.id.to_string(), "the new set holds other values than were set")
                     .wanted(format!("{values:?}"))
                     .found(format!("{found:?}")));
             }
-            if made.otime == 0 {
-                return Err(Error::failed(spec.id.to_string(), "the new set is not marked as initialised")
-                    .wanted("sem_otime set")
-                    .found("sem_otime 0"));
-            }
         }
-        Ok(After::Object(made))
+        if made.otime == 0 {
+            return Err(Error::failed(spec.id.to_string(), "the new set is not marked as initialised")
+                .wanted("sem_otime set")
+                .found("sem_otime 0"));
+        }
+        Ok(())
     }
 
     /// Takes everything back, newest first, and reports the first error with those of the undoing.
     fn undo(mut self, mut error: Error) -> Outcome {
         let mut clean = true;
-        for (index, undo) in std::mem::take(&mut self.journal).into_iter().rev() {
-            let replaced = matches!(&undo, Undo::Object(made) if self.is_replacement(made));
-            if replaced {
+        for index in std::mem::take(&mut self.journal).into_iter().rev() {
+            if self.is_replacement(index) {
                 // The old one is gone; the new one serves its users better than none.
                 continue;
             }
-            match self.take_back(&undo) {
+            match self.take_back(index) {
                 Ok(()) => self.after[index] = None,
                 Err(second) => {
                     clean = false;
@@ -141,32 +148,30 @@ impl Run<'_> {
         Outcome { ending, after: self.after, error: Some(error) }
     }
 
-    fn is_replacement(&self, made: &Existing) -> bool {
-        made.id.as_ref().is_some_and(|id| self.lost.contains(&id.to_string()))
+    fn is_replacement(&self, index: usize) -> bool {
+        self.plan.steps[index].action == Action::Replace
     }
 
-    fn take_back(&mut self, undo: &Undo) -> Result<()> {
-        match undo {
-            Undo::Sysctl(sysctl, before) => {
-                let now = self.ipc.read_sysctl(*sysctl).map_err(|e| explain::read(*sysctl, &e).within("undo"))?;
-                if now == *before {
-                    return Ok(());
-                }
-                self.ipc
-                    .write_sysctl(*sysctl, *before)
-                    .map_err(|e| explain::write(*sysctl, now, *before, &e).within("undo"))?;
-                match self.ipc.read_sysctl(*sysctl) {
-                    Ok(found) if found == *before => Ok(()),
-                    Ok(found) => {
-                        Err(Error::failed(sysctl.name(), "not restored").wanted(before).found(found).within("undo"))
-                    }
-                    Err(e) => Err(explain::read(*sysctl, &e).within("undo")),
-                }
+    fn take_back(&mut self, index: usize) -> Result<()> {
+        match (&self.plan.steps[index].change, &self.after[index]) {
+            (Change::Sysctl { sysctl, before, .. }, _) => self.restore(*sysctl, *before),
+            (Change::Object { spec, .. }, Some(After::Object(made))) => {
+                self.ipc.remove(made).map_err(|e| explain::removal(&spec.id, &e).within("undo"))
             }
-            Undo::Object(made) => self.ipc.remove(made).map_err(|e| match &made.id {
-                Some(id) => explain::removal(id, &e).within("undo"),
-                None => Error::failed("undo", e.to_string()),
-            }),
+            (Change::Object { spec, .. }, _) => Err(Error::failed(spec.id.to_string(), "lost sight of").within("undo")),
+        }
+    }
+
+    fn restore(&mut self, sysctl: Sysctl, before: SysctlValue) -> Result<()> {
+        let now = self.ipc.read_sysctl(sysctl).map_err(|e| explain::read(sysctl, &e).within("undo"))?;
+        if now == before {
+            return Ok(());
+        }
+        self.ipc.write_sysctl(sysctl, before).map_err(|e| explain::write(sysctl, now, before, &e).within("undo"))?;
+        match self.ipc.read_sysctl(sysctl) {
+            Ok(found) if found == before => Ok(()),
+            Ok(found) => Err(Error::failed(sysctl.name(), "not restored").wanted(before).found(found).within("undo")),
+            Err(e) => Err(explain::read(sysctl, &e).within("undo")),
         }
     }
 }
