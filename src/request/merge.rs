@@ -152,7 +152,11 @@ pub fn merge(profiles: Vec<Profile>, memory: Option<&Memory>, page_size: u64) ->
         for wish in &profile.sysctls {
             add_sysctl(&mut request, wish, memory, page_size)?;
         }
-        objects.extend(profile.objects);
+        // Mostly there is one profile: its list is taken as it is.
+        match objects.is_empty() {
+            true => objects = profile.objects,
+            false => objects.extend(profile.objects),
+        }
         request.by_file.extend(profile.by_file);
     }
     request.sysctls.sort_by_key(|t| t.sysctl);
@@ -207,7 +211,7 @@ fn contradiction(name: &str, (bound_a, a): Wanted<'_>, (bound_b, b): Wanted<'_>)
 
 /// Sorts by id; the same object twice must be identical, and the source that sorts first stands for both.
 fn unique(mut objects: Vec<ObjectWish>) -> Result<Vec<ObjectWish>> {
-    objects.sort_by(|a, b| (&a.id, &a.by).cmp(&(&b.id, &b.by)));
+    objects.sort_unstable_by(|a, b| (&a.id, &a.by).cmp(&(&b.id, &b.by)));
     for pair in objects.windows(2) {
         if pair[0].id == pair[1].id && !pair[0].same_as(&pair[1]) {
             return Err(Error::bad_input(pair[0].id.to_string(), "the same object is asked for in two ways")
