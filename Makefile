@@ -18,7 +18,7 @@ zshdir      = $(DESTDIR)$(PREFIX)/share/zsh/site-functions
 fishdir     = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 docdir      = $(DESTDIR)$(PREFIX)/share/doc/oci-ipc-hook
 
-.PHONY: all build nri image demo test test-all test-kernels bench lint generate install package clean help
+.PHONY: all build nri image demo test test-all test-kernels bench layout lint generate install package clean help
 
 all: build
 
@@ -54,6 +54,9 @@ test-kernels: ## the suite under Linux 5.10, 6.1, 6.12 in qemu and the running k
 
 bench: ## against a C floor, Go and sh twins; writes docs/benchmarks.md and .svg; needs root
 	$(CARGO) bench --locked --bench hook -- --write docs
+
+layout: ## layout/hot.ld, which puts the code of a hook side by side, after larger changes; needs root and binutils
+	$(CARGO) bench --locked --bench hook -- --layout layout/hot.ld
 
 lint: ## formatting, clippy, documentation
 	$(CARGO) fmt --check

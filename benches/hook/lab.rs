@@ -136,7 +136,8 @@ fn is_call(line: &str) -> bool {
     !["---", "+++", "<..."].iter().any(|other| call.starts_with(other))
 }
 
-fn compile(compiler: &str, twin: &str, bin: &Path) -> Result<()> {
+/// Builds a twin into `bin`.
+pub(crate) fn compile(compiler: &str, twin: &str, bin: &Path) -> Result<()> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/twins").join(format!("{twin}.c"));
     let output = Command::new(compiler)
         .args(["-O2", "-static", "-s", "-o"])

@@ -1,7 +1,8 @@
-//! `cargo bench --bench hook [-- [--write DIR] [--quick] [--only TEXT]]`: whole processes against the floor and against
+//! `cargo bench --bench hook [-- [--write DIR] [--quick] [--only TEXT] [--layout FILE]]`: whole processes against the floor and against
 //! what users do today, each run in a fresh IPC namespace, contenders in turn. Needs root and a C compiler; Go, strace,
 //! runc and crun join in when they are there.
 //!
+//! `--layout FILE` measures nothing but writes the linker script with the functions that a hook runs.
 //! `--write DIR` writes `benchmarks.md` and `benchmarks.svg` there; `--quick` takes a tenth of the rounds; `--only TEXT`
 //! takes the workloads whose name holds TEXT. `OCI_IPC_HOOK_BIN` names the binary to measure.
 
@@ -12,6 +13,7 @@ mod cases;
 mod chart;
 mod data;
 mod lab;
+mod layout;
 mod machine;
 mod report;
 mod stats;
@@ -45,19 +47,23 @@ struct Options {
     write: Option<PathBuf>,
     scale: f64,
     only: String,
+    layout: Option<PathBuf>,
 }
 
 fn options() -> Result<Options> {
-    let mut options = Options { write: None, scale: 1.0, only: String::new() };
+    let mut options = Options { write: None, scale: 1.0, only: String::new(), layout: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--write" => options.write = Some(words.next().context("--write needs a directory")?.into()),
             "--only" => options.only = words.next().context("--only needs a text")?,
+            "--layout" => options.layout = Some(words.next().context("--layout needs a file")?.into()),
             "--quick" => options.scale = 0.1,
             // cargo says so to every bench
             "--bench" => {}
-            other => anyhow::bail!("{other}: not an option; there are --write DIR, --only TEXT and --quick"),
+            other => {
+                anyhow::bail!("{other}: not an option; there are --write DIR, --only TEXT, --layout FILE and --quick")
+            }
         }
     }
     Ok(options)
@@ -68,6 +74,9 @@ fn main() -> Result<()> {
     let data = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bench");
     data::write_all(&data)?;
     let lab = Lab::open(&data)?;
+    if let Some(file) = options.layout {
+        return layout::write(&lab, &file);
+    }
     let mut results = Results { outcomes: vec![], sizes: vec![], left_out: vec![], compiler: lab.compiler };
     let absent = gather(&lab, &mut results)?;
     for case in cases::all(options.scale).into_iter().filter(|case| case.name.contains(&options.only)) {
