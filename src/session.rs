@@ -266,6 +266,9 @@ impl Ready {
 /// The kernel refuses, or does not have such objects; a sysctl that is missing is left out for the plan to name.
 pub fn look(joined: &mut dyn Ipc, request: &Request, needs: &Needs) -> Result<Snapshot> {
     let mut snapshot = Snapshot::default();
+    for kind in &needs.limits {
+        joined.limits(*kind, &mut snapshot.sysctls).map_err(|e| look_error("limits of the namespace", &e))?;
+    }
     for sysctl in Sysctl::ALL.into_iter().filter(|s| needs.sysctls[s.index()]) {
         match joined.read_sysctl(sysctl) {
             Ok(value) => snapshot.sysctls[sysctl.index()] = Some(value),

@@ -1,5 +1,6 @@
 //! The closed set of sysctls that belong to an IPC namespace (ipc_namespaces(7)) and their typed values.
 
+use super::object::Kind;
 use super::value::ValueError;
 use std::fmt;
 use std::str::FromStr;
@@ -109,6 +110,16 @@ impl Sysctl {
     /// The index in [`Sysctl::ALL`].
     pub const fn index(self) -> usize {
         self as usize
+    }
+
+    /// The kind whose limits the kernel tells in one call (IPC_INFO), this one among them; `None`: only the file tells.
+    pub const fn told_with(self) -> Option<Kind> {
+        match self {
+            Sysctl::Shmmax | Sysctl::Shmmni | Sysctl::Shmall => Some(Kind::Shm),
+            Sysctl::Sem => Some(Kind::Sem),
+            Sysctl::Msgmax | Sysctl::Msgmnb | Sysctl::Msgmni => Some(Kind::Msg),
+            _ => None,
+        }
     }
 
     /// What its number counts. For `kernel.sem` this holds for each field.

@@ -74,7 +74,7 @@ impl Fake {
         }
     }
 
-    fn limits(&self, spec: &ObjectSpec) -> Result<(), SysError> {
+    fn has_room(&self, spec: &ObjectSpec) -> Result<(), SysError> {
         let count = self.objects.keys().filter(|id| id.kind() == spec.id.kind()).count() as u64;
         let number = |s: Sysctl| self.sysctls[s.index()].number();
         let sem = self.sysctls[Sysctl::Sem.index()];
@@ -122,7 +122,7 @@ impl Ipc for Fake {
         if self.objects.contains_key(&spec.id) {
             return Err(SysError::new("create", Errno::EEXIST));
         }
-        self.limits(spec)?;
+        self.has_room(spec)?;
         let kind = spec.id.kind();
         let (extent, message_size, values) = match &spec.shape {
             Shape::Shm { size } => (*size, 0, Vec::new()),
@@ -167,6 +167,13 @@ impl Ipc for Fake {
         {
             self.objects.remove(id);
         }
+        Ok(())
+    }
+
+    fn limits(&mut self, kind: Kind, values: &mut [Option<SysctlValue>; 13]) -> Result<(), SysError> {
+        self.call("limits")?;
+        let told = Sysctl::ALL.into_iter().filter(|sysctl| sysctl.told_with() == Some(kind));
+        told.for_each(|sysctl| values[sysctl.index()] = Some(self.sysctls[sysctl.index()]));
         Ok(())
     }
 

@@ -250,6 +250,19 @@ impl Ipc for Joined {
         }
     }
 
+    fn limits(&mut self, kind: Kind, values: &mut [Option<SysctlValue>; 13]) -> Result<(), SysError> {
+        let mut put = |found: &[(Sysctl, SysctlValue)]| {
+            found.iter().for_each(|(sysctl, value)| values[sysctl.index()] = Some(*value));
+        };
+        match kind {
+            Kind::Shm => put(&shm::limits()?),
+            Kind::Sem => put(&sem::limits()?),
+            Kind::Msg => put(&msg::limits()?),
+            Kind::Mqueue => {}
+        }
+        Ok(())
+    }
+
     fn usage(&mut self, kinds: &[Kind]) -> Result<Usage, SysError> {
         let mut usage = Usage::default();
         for kind in kinds {

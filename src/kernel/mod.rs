@@ -92,6 +92,10 @@ pub trait Ipc {
     /// name. An object that is gone already is no error.
     fn remove(&mut self, object: &Existing) -> Result<(), SysError>;
 
+    /// Puts the limits of a System V kind into `values`, by [`Sysctl::index`]: one call (IPC_INFO) tells what up to three
+    /// files below `/proc/sys` say. Nothing for POSIX queues.
+    fn limits(&mut self, kind: Kind, values: &mut [Option<SysctlValue>; 13]) -> Result<(), SysError>;
+
     /// How much of the limits is in use, for the kinds asked.
     fn usage(&mut self, kinds: &[Kind]) -> Result<Usage, SysError>;
 }

@@ -2,8 +2,8 @@
 
 use super::SysError;
 use super::sys::check;
-use super::sysv::{MSG, MsgInfo, MsgStat, existing, if_exists};
-use crate::ipc::{Existing, Key, Kind, Mode, ObjectId, Usage};
+use super::sysv::{IPC_INFO, MSG, MsgInfo, MsgStat, existing, if_exists};
+use crate::ipc::{Existing, Key, Kind, Mode, ObjectId, Sysctl, SysctlValue, Usage};
 use libc::c_int;
 use nix::errno::Errno;
 
@@ -40,6 +40,14 @@ pub(super) fn usage(usage: &mut Usage) -> Result<(), SysError> {
     let info: MsgInfo = MSG.info(MSG_INFO)?;
     usage.msg_queues = info.msgpool as u64;
     Ok(())
+}
+
+/// What the kernel allows.
+pub(super) fn limits() -> Result<[(Sysctl, SysctlValue); 3], SysError> {
+    let info: MsgInfo = MSG.info(IPC_INFO)?;
+    let number = |n: c_int| SysctlValue::Number(n as u64);
+    let MsgInfo { msgmax, msgmnb, msgmni, .. } = info;
+    Ok([(Sysctl::Msgmax, number(msgmax)), (Sysctl::Msgmnb, number(msgmnb)), (Sysctl::Msgmni, number(msgmni))])
 }
 
 fn describe(id: i32, s: &MsgStat) -> Existing {

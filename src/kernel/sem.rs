@@ -2,8 +2,8 @@
 
 use super::SysError;
 use super::sys::check;
-use super::sysv::{SEM, SemInfo, SemStat, existing, if_exists};
-use crate::ipc::{Existing, Key, Kind, Mode, ObjectId, Usage};
+use super::sysv::{IPC_INFO, SEM, SemInfo, SemStat, existing, if_exists};
+use crate::ipc::{Existing, Key, Kind, Mode, ObjectId, Sysctl, SysctlValue, Usage};
 use libc::{c_int, c_short, sembuf};
 use nix::errno::Errno;
 
@@ -71,6 +71,12 @@ pub(super) fn usage(usage: &mut Usage) -> Result<(), SysError> {
     usage.sem_sets = info.semusz as u64;
     usage.sems = info.semaem as u64;
     Ok(())
+}
+
+/// What the kernel allows.
+pub(super) fn limits() -> Result<[(Sysctl, SysctlValue); 1], SysError> {
+    let info: SemInfo = SEM.info(IPC_INFO)?;
+    Ok([(Sysctl::Sem, SysctlValue::Sem([info.semmsl, info.semmns, info.semopm, info.semmni]))])
 }
 
 fn get(key: Key, nsems: u32, flags: c_int) -> Result<i32, SysError> {

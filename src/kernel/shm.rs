@@ -2,8 +2,8 @@
 
 use super::SysError;
 use super::sys::check;
-use super::sysv::{SHM, ShmInfo, ShmStat, existing, if_exists};
-use crate::ipc::{Existing, Key, Kind, Mode, ObjectId, Usage};
+use super::sysv::{IPC_INFO, SHM, ShmInfo, ShmLimits, ShmStat, existing, if_exists};
+use crate::ipc::{Existing, Key, Kind, Mode, ObjectId, Sysctl, SysctlValue, Usage};
 use libc::c_int;
 use nix::errno::Errno;
 
@@ -36,6 +36,14 @@ pub(super) fn usage(usage: &mut Usage) -> Result<(), SysError> {
     usage.shm_segments = info.used_ids as u64;
     usage.shm_pages = info.total_pages;
     Ok(())
+}
+
+/// What the kernel allows.
+pub(super) fn limits() -> Result<[(Sysctl, SysctlValue); 3], SysError> {
+    let info: ShmLimits = SHM.info(IPC_INFO)?;
+    let number = SysctlValue::Number;
+    let ShmLimits { shmmax, shmmni, shmall, .. } = info;
+    Ok([(Sysctl::Shmmax, number(shmmax)), (Sysctl::Shmmni, number(shmmni)), (Sysctl::Shmall, number(shmall))])
 }
 
 fn get(key: Key, size: u64, flags: c_int) -> Result<i32, SysError> {

@@ -86,22 +86,45 @@ pub(super) struct ShmInfo {
     successes: u64,
 }
 
-/// `struct seminfo`, the answer to SEM_INFO: `semusz` counts sets, `semaem` semaphores.
+/// `struct shminfo64`, the answer to IPC_INFO for segments.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ShmLimits {
+    pub(super) shmmax: u64,
+    shmmin: u64,
+    pub(super) shmmni: u64,
+    shmseg: u64,
+    pub(super) shmall: u64,
+    unused: [u64; 4],
+}
+
+/// `struct seminfo`, the answer to IPC_INFO and SEM_INFO. For the latter `semusz` counts sets, `semaem` semaphores.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SemInfo {
-    limits: [c_int; 7],
+    semmap: c_int,
+    pub(super) semmni: c_int,
+    pub(super) semmns: c_int,
+    semmnu: c_int,
+    pub(super) semmsl: c_int,
+    pub(super) semopm: c_int,
+    semume: c_int,
     pub(super) semusz: c_int,
     semvmx: c_int,
     pub(super) semaem: c_int,
 }
 
-/// `struct msginfo`, the answer to MSG_INFO: `msgpool` counts queues.
+/// `struct msginfo`, the answer to IPC_INFO and MSG_INFO. For the latter `msgpool` counts queues.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct MsgInfo {
     pub(super) msgpool: c_int,
-    limits: [c_int; 6],
+    msgmap: c_int,
+    pub(super) msgmax: c_int,
+    pub(super) msgmnb: c_int,
+    pub(super) msgmni: c_int,
+    msgssz: c_int,
+    msgtql: c_int,
     msgseg: u16,
 }
 
@@ -110,6 +133,7 @@ const _: () = assert!(size_of::<ShmStat>() == 112);
 const _: () = assert!(size_of::<SemStat>() == if cfg!(target_arch = "x86_64") { 104 } else { 88 });
 const _: () = assert!(size_of::<MsgStat>() == 120);
 const _: () = assert!(size_of::<ShmInfo>() == 48);
+const _: () = assert!(size_of::<ShmLimits>() == 72);
 const _: () = assert!(size_of::<SemInfo>() == 40);
 const _: () = assert!(size_of::<MsgInfo>() == 32);
 
@@ -122,6 +146,9 @@ pub(super) struct Calls {
     /// SHM_STAT_ANY and its likes: IPC_STAT without the permission check (Linux 4.17).
     stat_any: c_int,
 }
+
+/// IPC_INFO of linux/ipc.h: the limits, for all three kinds.
+pub(super) const IPC_INFO: c_int = 3;
 
 pub(super) const SHM: Calls = Calls { kind: Kind::Shm, name: "shmctl", number: libc::SYS_shmctl, stat_any: 15 };
 pub(super) const SEM: Calls = Calls { kind: Kind::Sem, name: "semctl", number: libc::SYS_semctl, stat_any: 20 };
@@ -141,6 +168,8 @@ unsafe impl Record for SemStat {}
 unsafe impl Record for MsgStat {}
 // SAFETY: as above.
 unsafe impl Record for ShmInfo {}
+// SAFETY: as above.
+unsafe impl Record for ShmLimits {}
 // SAFETY: as above.
 unsafe impl Record for SemInfo {}
 // SAFETY: as above.
@@ -176,7 +205,7 @@ impl Calls {
         }
     }
 
-    /// The answer to one of the *_INFO commands.
+    /// The answer to IPC_INFO or one of the other *_INFO commands.
     pub(super) fn info<R: Record>(&self, command: c_int) -> Result<R, SysError> {
         let mut record = R::default();
         self.control(0, command, &mut record)?;

@@ -122,35 +122,47 @@ pub struct Facts<'f> {
 }
 
 /// What must be looked at before a plan can be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Sysctls to read, by [`Sysctl::index`].
+    /// Sysctls to read from their files, by [`Sysctl::index`]: those that may be changed, and those that nothing else tells.
     pub sysctls: [bool; 13],
+    /// Kinds whose limits are to be asked for; see [`Sysctl::told_with`].
+    pub limits: Vec<Kind>,
     /// Kinds whose usage counts.
     pub kinds: Vec<Kind>,
 }
 
 /// What must be looked at for `request`.
 pub fn needs(request: &Request) -> Needs {
-    let mut needs = Needs { sysctls: [false; 13], kinds: Vec::new() };
+    let mut needs = Needs::default();
     for target in &request.sysctls {
         needs.sysctls[target.sysctl.index()] = true;
-        if let Some(partner) = check::partner(target.sysctl) {
-            needs.sysctls[partner.index()] = true;
-        }
+    }
+    for partner in request.sysctls.iter().filter_map(|target| check::partner(target.sysctl)) {
+        needs.look_at(partner);
     }
     for kind in Kind::ALL {
         if request.objects.iter().any(|o| o.id.kind() == kind) {
             needs.kinds.push(kind);
-            for sysctl in limits::governing(kind) {
-                needs.sysctls[sysctl.index()] = true;
-            }
+            limits::governing(kind).iter().for_each(|sysctl| needs.look_at(*sysctl));
         }
     }
     if needs.sysctls[Sysctl::ShmRmidForced.index()] && !needs.kinds.contains(&Kind::Shm) {
         needs.kinds.push(Kind::Shm);
     }
     needs
+}
+
+impl Needs {
+    /// A value that nobody wants to change: the cheaper way will do.
+    fn look_at(&mut self, sysctl: Sysctl) {
+        match sysctl.told_with() {
+            _ if self.sysctls[sysctl.index()] => {}
+            Some(kind) if !self.limits.contains(&kind) => self.limits.push(kind),
+            Some(_) => {}
+            None => self.sysctls[sysctl.index()] = true,
+        }
+    }
 }
 
 /// The value a sysctl will have once the plan is applied.

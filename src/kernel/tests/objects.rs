@@ -194,6 +194,31 @@ fn only_the_very_object_is_removed() {
 }
 
 #[test]
+fn limits_are_what_the_files_say() {
+    in_fresh_namespace(|ns| {
+        for (sysctl, value) in [
+            (Sysctl::Shmmax, SysctlValue::Number(123_456_789)),
+            (Sysctl::Shmmni, SysctlValue::Number(17)),
+            (Sysctl::Shmall, SysctlValue::Number(98_765)),
+            (Sysctl::Sem, SysctlValue::Sem([11, 222, 33, 44])),
+            (Sysctl::Msgmax, SysctlValue::Number(5001)),
+            (Sysctl::Msgmnb, SysctlValue::Number(5002)),
+            (Sysctl::Msgmni, SysctlValue::Number(53)),
+        ] {
+            ns.write_sysctl(sysctl, value).unwrap();
+        }
+        for kind in Kind::ALL {
+            let mut told = [None; 13];
+            ns.limits(kind, &mut told).unwrap();
+            for sysctl in Sysctl::ALL {
+                let wanted = (sysctl.told_with() == Some(kind)).then(|| ns.read_sysctl(sysctl).unwrap());
+                assert_eq!(told[sysctl.index()], wanted, "{sysctl} with {kind}");
+            }
+        }
+    });
+}
+
+#[test]
 fn usage_counts_what_is_there() {
     in_fresh_namespace(|ns| {
         assert_eq!(ns.usage(&Kind::ALL).unwrap(), Usage::default());
