@@ -49,8 +49,6 @@ impl Found {
     /// Exit 4: host IPC, a dead process, a kernel without IPC namespaces, no permission to look. Exit 1: somebody holds
     /// the lock.
     pub fn find(target: &Target, spec: Option<&Spec>) -> Result<Found> {
-        let thread = OwnThread::open().map_err(|e| entry_error("own process", &e))?;
-        let own_id = thread.ipc_namespace().map_err(|e| entry_error("own IPC namespace", &e))?;
         let (process, ns) = match target {
             Target::Pid(pid) => {
                 let what = format!("pid {pid}");
@@ -64,6 +62,8 @@ impl Found {
             }
             Target::Own => (None, NamespaceFd::of_self().map_err(|e| entry_error("own IPC namespace", &e))?),
         };
+        let thread = OwnThread::open().map_err(|e| entry_error("own process", &e))?;
+        let own_id = thread.ipc_namespace().map_err(|e| entry_error("own IPC namespace", &e))?;
         let own = *target == Target::Own;
         refuse_host(&ns.id(), &own_id, own, spec, process.as_ref())?;
         let shared = match (spec.map(|s| &s.ipc), &process) {

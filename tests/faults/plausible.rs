@@ -76,6 +76,9 @@ pub fn excuse(call: &Call, errno: &str) -> Option<&'static str> {
         "ioctl" if has("0xff, 0x") && matches!(errno, "ENOTTY" | "EINVAL" | "EOPNOTSUPP") => {
             Some("before Linux 6.11: the file below /proc/PID/ns is opened instead")
         }
+        "pidfd_open" if errno == "EINVAL" && !has(", 0)") => {
+            Some("before Linux 6.9 there are none for threads: the file below /proc/thread-self is looked at instead")
+        }
         "readlink" if has("/exe") => Some("says whether it is gVisor, as far as one may look"),
         "openat" if call.failed() && refused => Some("refused as before, so it is tried as the file's owner"),
         "setns" if errno == "EPERM" && has("CLONE_NEWIPC") => {
