@@ -106,14 +106,7 @@ pub(crate) fn all(results: &Results) -> Vec<Bar> {
         _ => None,
     };
     bars.push(at_most("one more object at 10 000 against one more at 1 000 (linear)", 1.3, " ×", growth));
-    for runtime in ["runc", "crun"] {
-        bars.push(at_most(
-            &format!("{runtime} run with the hook / without"),
-            1.03,
-            " ×",
-            ratio(&format!("{runtime} run"), Hooked, Bare),
-        ));
-    }
+    bars.push(at_most("runc run with the hook / without", 1.03, " ×", ratio("runc run", Hooked, Bare)));
     bars.extend([
         at_most("system calls of the standard run", 125.0, "", standard.and_then(|outcome| outcome.calls_of(Ours))),
         at_most("minor page faults of the standard run", 30.0, "", standard.and_then(|outcome| outcome.faults(Ours))),

@@ -19,6 +19,8 @@ pub(crate) enum Who {
     Shell,
     /// A runtime that starts a container without a hook.
     Bare,
+    /// The same with `twins/empty.c` as createRuntime hook: what the runtime itself takes for any hook.
+    Idle,
     /// The same with `oci-ipc-hook` as createRuntime hook.
     Hooked,
 }
@@ -31,7 +33,7 @@ impl Who {
             Who::Floor => "floor",
             Who::Go => "hook-go",
             Who::Shell => "hook.sh",
-            Who::Ours | Who::Bare | Who::Hooked => "oci-ipc-hook",
+            Who::Ours | Who::Bare | Who::Idle | Who::Hooked => "oci-ipc-hook",
         }
     }
 }
@@ -45,7 +47,8 @@ impl fmt::Display for Who {
             Who::Go => "Go twin",
             Who::Shell => "sh twin",
             Who::Bare => "without hook",
-            Who::Hooked => "with hook",
+            Who::Idle => "with a hook that does nothing",
+            Who::Hooked => "with oci-ipc-hook",
         })
     }
 }
@@ -119,7 +122,7 @@ pub(crate) fn standard(rounds: usize) -> Case {
 
 /// Every workload; `scale` 1.0 is a full run.
 pub(crate) fn all(scale: f64) -> Vec<Case> {
-    use Who::{Bare, Empty, Floor, Go, Hooked, Ours, Shell};
+    use Who::{Bare, Empty, Floor, Go, Hooked, Idle, Ours, Shell};
     let rounds = |full: usize| ((full as f64 * scale) as usize).max(3);
     let mut cases = vec![
         case("nothing asked", "podman", rounds(600), &Ask::Nothing, &[Empty, Ours]),
@@ -137,7 +140,7 @@ pub(crate) fn all(scale: f64) -> Vec<Case> {
         case("50 profiles installed", "podman", rounds(300), &Ask::Named, &[Floor, Ours]),
     ]);
     for (runtime, unmount) in [("runc", None), ("crun", Some("/sys/fs/cgroup/unified"))] {
-        cases.push(runtime_case(runtime, unmount, rounds(200), &[Bare, Hooked]));
+        cases.push(runtime_case(runtime, unmount, rounds(200), &[Bare, Idle, Hooked]));
     }
     for (name, state, shared, profile, who) in [
         ("200 at once, own namespaces", "podman", false, "standard", &[Floor, Ours, Go][..]),
@@ -152,9 +155,18 @@ pub(crate) fn all(scale: f64) -> Vec<Case> {
     cases
 }
 
+/// The directory of a contender's bundle.
+pub(crate) fn bundle(who: Who) -> &'static str {
+    match who {
+        Who::Idle => "idle",
+        Who::Hooked => "hooked",
+        _ => "bare",
+    }
+}
+
 /// `RUNTIME run` of an empty program; the runtime itself is put in by the caller, which knows where it is.
 fn runtime_case(runtime: &str, unmount: Option<&'static str>, rounds: usize, who: &[Who]) -> Case {
-    let bundle = |&who: &Who| format!("{SEEN}/runtime/{}", if who == Who::Hooked { "hooked" } else { "bare" });
+    let bundle = |who: &Who| format!("{SEEN}/runtime/{}", bundle(*who));
     let commands = who
         .iter()
         .map(|who| vec![runtime.to_owned(), "run".into(), "--bundle".into(), bundle(who), "@ID@".into()])

@@ -1,5 +1,6 @@
 //! What the contenders read: states, bundles and profiles, all made here.
 
+use crate::cases::Who;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 use std::fmt::Write as _;
@@ -243,8 +244,8 @@ fn profile_json(sysctls: bool, objects: Objects) -> String {
     all.to_string()
 }
 
-/// A container whose only program ends at once, run by a real runtime with an own IPC namespace.
-pub(crate) fn runtime_config(hooked: bool) -> String {
+/// A container whose only program ends at once, run by a real runtime with an own IPC namespace, and the hook of `who`.
+pub(crate) fn runtime_config(who: Who) -> String {
     let seen = crate::lab::SEEN;
     let mut spec = json!({
         "ociVersion": "1.0.2",
@@ -253,10 +254,15 @@ pub(crate) fn runtime_config(hooked: bool) -> String {
         "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
         "linux": {"namespaces": [{"type": "pid"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}]}
     });
-    if hooked {
-        let hook = format!("{seen}/bin/oci-ipc-hook");
-        let profile = format!("{seen}/profiles/standard.toml");
-        spec["hooks"] = json!({"createRuntime": [{"path": hook, "args": [hook, "--profile-file", profile]}]});
+    let profile = format!("{seen}/profiles/standard.toml");
+    let (program, options) = match who {
+        Who::Idle => (Who::Empty.program(), vec![]),
+        _ => (who.program(), vec!["--profile-file".to_owned(), profile]),
+    };
+    if who != Who::Bare {
+        let path = format!("{seen}/bin/{program}");
+        let args = [vec![path.clone()], options].concat();
+        spec["hooks"] = json!({"createRuntime": [{"path": path, "args": args}]});
     }
     spec.to_string()
 }

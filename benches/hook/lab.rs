@@ -98,6 +98,10 @@ impl Lab {
         if let Some(state) = &job.state {
             command.arg("-s").arg(self.data.join(state));
         }
+        // Not for runtimes, whose control groups take no real-time processes, nor where processes compete on purpose.
+        if job.state.is_some() && job.burst.is_none() {
+            command.arg("-r");
+        }
         if let Some((count, shared)) = job.burst {
             command.args(["-b", &count.to_string(), "-w", "1"]);
             if shared {

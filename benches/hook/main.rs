@@ -184,13 +184,13 @@ fn build_go(data: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Two bundles for `runc run` and `crun run`: the same container without and with the hook.
+/// Bundles for `runc run` and `crun run`: the same container without a hook, with an empty one, and with ours.
 fn make_runtime_bundles(data: &Path) -> Result<()> {
-    for kind in ["bare", "hooked"] {
-        let bundle = data.join("runtime").join(kind);
+    for who in [Who::Bare, Who::Idle, Who::Hooked] {
+        let bundle = data.join("runtime").join(cases::bundle(who));
         std::fs::create_dir_all(bundle.join("rootfs/proc"))?;
         std::fs::copy(data.join("bin").join(Who::Empty.program()), bundle.join("rootfs/true"))?;
-        std::fs::write(bundle.join("config.json"), data::runtime_config(kind == "hooked"))?;
+        std::fs::write(bundle.join("config.json"), data::runtime_config(who))?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@
  *   -p US      pause after each run, for the kernel to take the namespace down (default 1000)
  *   -b N       at once: start N of a contender, then wait for all
  *   -S         with -b: all in one namespace
+ *   -r         at real-time priority, if that is allowed: what else runs on the machine does not come in between
  *   -u PATH    unmount PATH first (in a mount namespace of our own)
  * In a COMMAND, @PID@ and @ID@ are filled in as well.
  *
@@ -293,7 +294,7 @@ int main(int argc, char **argv)
 	const char *data = NULL, *unmount = NULL;
 	int option;
 
-	while ((option = getopt(argc, argv, "+d:s:n:w:p:b:Su:")) != -1) {
+	while ((option = getopt(argc, argv, "+d:s:n:w:p:b:Sru:")) != -1) {
 		switch (option) {
 		case 'd': data = optarg; break;
 		case 's': read_template(optarg); break;
@@ -302,6 +303,7 @@ int main(int argc, char **argv)
 		case 'p': pause_us = atoi(optarg); break;
 		case 'b': burst = atoi(optarg); break;
 		case 'S': shared = 1; break;
+		case 'r': sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){ .sched_priority = 1 }); break;
 		case 'u': unmount = optarg; break;
 		default: return 2;
 		}
