@@ -51,9 +51,9 @@ impl Found {
     pub fn find(target: &Target, spec: Option<&Spec>) -> Result<Found> {
         let (process, ns) = match target {
             Target::Pid(pid) => {
-                let what = format!("pid {pid}");
-                let process = Process::open(*pid).map_err(|e| entry_error(&what, &e))?;
-                let ns = process.ipc_namespace().map_err(|e| entry_error(&what, &e))?;
+                let refused = |e: SysError| entry_error(&format!("pid {pid}"), &e);
+                let process = Process::open(*pid).map_err(refused)?;
+                let ns = process.ipc_namespace().map_err(refused)?;
                 (Some(process), ns)
             }
             Target::Path(path) => {
@@ -80,14 +80,16 @@ impl Found {
     /// # Errors
     /// Exit 1 after a second of waiting, naming the holder.
     pub fn lock(&self) -> Result<()> {
-        let what = self.ns.id().to_string();
-        match self.ns.lock(LOCK_WAIT).map_err(|e| entry_error(&what, &e))? {
+        match self.ns.lock(LOCK_WAIT).map_err(|e| self.refused(&e))? {
             LockResult::Locked => Ok(()),
             LockResult::Busy(holder) => {
                 let holder = holder.map_or_else(|| "another process".to_owned(), |pid| format!("pid {pid}"));
-                Err(Error::failed(what, "another run holds the lock of this namespace for more than a second")
-                    .found(format!("locked by {holder}"))
-                    .remedy("see what that process does, and start the container again"))
+                Err(Error::failed(
+                    self.ns.id().to_string(),
+                    "another run holds the lock of this namespace for more than a second",
+                )
+                .found(format!("locked by {holder}"))
+                .remedy("see what that process does, and start the container again"))
             }
         }
     }
@@ -142,22 +144,25 @@ impl Found {
         }
     }
 
+    fn refused(&self, error: &SysError) -> Error {
+        entry_error(&self.ns.id().to_string(), error)
+    }
+
     /// Joins the namespace. There is no way back for this process.
     ///
     /// # Errors
     /// Exit 4: not permitted, with what is missing.
     pub fn join(&self) -> Result<Joined> {
-        let what = self.ns.id().to_string();
         if self.own {
-            return Joined::join_self().map_err(|e| entry_error(&what, &e));
+            return Joined::join_self().map_err(|e| self.refused(&e));
         }
-        let mut capabilities = Capabilities::own().map_err(|e| entry_error(&what, &e))?;
-        capabilities.keep(CapSet::WORK).map_err(|e| entry_error(&what, &e))?;
+        let mut capabilities = Capabilities::own().map_err(|e| self.refused(&e))?;
+        capabilities.keep(CapSet::WORK).map_err(|e| self.refused(&e))?;
         let maps = match &self.process {
-            Some(process) => process.id_maps().map_err(|e| entry_error(&what, &e))?,
+            Some(process) => process.id_maps().map_err(|e| self.refused(&e))?,
             None => IdMaps::identity(),
         };
-        Joined::join(self.process.as_ref(), &self.ns, maps, &self.thread).map_err(|e| entry_error(&what, &e))
+        Joined::join(self.process.as_ref(), &self.ns, maps, &self.thread).map_err(|e| self.refused(&e))
     }
 }
 
@@ -191,7 +196,7 @@ fn refuse_host(
     spec: Option<&Spec>,
     process: Option<&Process>,
 ) -> Result<()> {
-    let what = process.map_or_else(|| "IPC namespace".to_owned(), |p| format!("pid {}", p.pid()));
+    let what = || process.map_or_else(|| "IPC namespace".to_owned(), |p| format!("pid {}", p.pid()));
     if id.ino == NamespaceId::INITIAL_INO || (!is_self && id == own) {
         let why = match spec.map(|s| &s.ipc) {
             Some(IpcNamespace::Host) => "config.json has no ipc namespace: the container shares the host's",
@@ -201,7 +206,7 @@ fn refuse_host(
             }
             None => "it is the host's IPC namespace",
         };
-        return Err(Error::unsupported(what, format!("{why}; the host's sysctls and objects are never touched"))
+        return Err(Error::unsupported(what(), format!("{why}; the host's sysctls and objects are never touched"))
             .wanted("an IPC namespace of the container's own")
             .found(id)
             .remedy(
@@ -210,7 +215,7 @@ fn refuse_host(
     }
     match process.and_then(Process::executable) {
         Some(exe) if exe.rsplit('/').next().is_some_and(|name| name.starts_with("runsc")) => Err(Error::unsupported(
-            what,
+            what(),
             "gVisor keeps its own IPC objects inside its sandbox, out of the kernel's sight",
         )
         .found(exe)
