@@ -87,6 +87,8 @@ fn pattern(symbol: &str) -> String {
     }
     match symbol {
         "_start" | "_start_c" | "_dlstart_c" | "__dls2" => "*rcrt1.o(.text .text.*)".to_owned(),
+        "main" => "*(.text*.main)".to_owned(),
+        "_init" | "__do_init" => "*crtbegin*.o(.text .text.*)".to_owned(),
         name => format!("*:{}.lo(.text .text.*)", object_file(name)),
     }
 }
@@ -127,6 +129,7 @@ fn object_file(function: &str) -> &str {
         "__libc_sigaction" => "sigaction",
         "__syscall_cp" | "sccp" => "__syscall_cp",
         "__syscall_ret" => "syscall_ret",
+        "fstatfs" => "statvfs",
         other => other,
     }
 }
