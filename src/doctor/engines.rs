@@ -321,6 +321,13 @@ mod tests {
         let read = tree.of("podman");
         assert!(read[0].level == Level::Ok && read[0].found.contains("would call the hook"), "{read:?}");
         assert!(read[1].found.contains("engines skip the hook in silence"), "{read:?}");
+        tree.file("etc/containers/containers.conf.d/10.conf", "[engine]\nhooks_dir = [\"/elsewhere\"]\n");
+        assert_eq!(tree.of("podman")[0].level, Level::Warning, "the last word counts");
+        tree.file(
+            "etc/containers/containers.conf.d/20.conf",
+            "[engine]\nhooks_dir = [\"/elsewhere\", \"/etc/containers/oci/hooks.d\"]\n",
+        );
+        assert_eq!(tree.of("podman")[0].level, Level::Ok);
         tree.file("etc/containers/oci/hooks.d/60-b.json", "{");
         assert!(tree.of("podman").iter().any(|f| f.level == Level::Problem && f.what.ends_with("60-b.json")));
     }

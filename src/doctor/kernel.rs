@@ -70,11 +70,14 @@ fn process_handles() -> Finding {
 }
 
 fn namespace_limit() -> Option<Finding> {
+    let limit = std::fs::read_to_string("/proc/sys/user/max_ipc_namespaces").ok()?.trim().parse().ok()?;
+    Some(namespaces(in_use().len() as u64, limit))
+}
+
+fn namespaces(used: u64, limit: u64) -> Finding {
     let what = "user.max_ipc_namespaces";
-    let limit: u64 = std::fs::read_to_string("/proc/sys/user/max_ipc_namespaces").ok()?.trim().parse().ok()?;
-    let used = in_use().len() as u64;
     let found = format!("{used} namespaces in use, {limit} allowed for each user");
-    Some(if limit == 0 {
+    if limit == 0 {
         let remedy = "sysctl -w user.max_ipc_namespaces=1000; without it no container has IPC of its own";
         Finding::problem(what, "no IPC namespace may be made", remedy)
     } else if used.saturating_mul(10) > limit.saturating_mul(9) {
@@ -85,5 +88,24 @@ fn namespace_limit() -> Option<Finding> {
         )
     } else {
         Finding::ok(what, found)
-    })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Level;
+
+    #[test]
+    fn namespaces_run_out() {
+        for (used, limit, level) in [
+            (1, 0, Level::Problem),
+            (9, 10, Level::Ok),
+            (10, 10, Level::Warning),
+            (91, 100, Level::Warning),
+            (90, 100, Level::Ok),
+        ] {
+            assert_eq!(namespaces(used, limit).level, level, "{used} of {limit}");
+        }
+    }
 }

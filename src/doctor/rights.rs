@@ -21,7 +21,10 @@ pub(super) fn findings() -> Vec<Finding> {
         Ok(own) => vec![user(own.effective), limits_may_be_exceeded(own.effective)],
         Err(e) => vec![Finding::unknown("capabilities", e.to_string(), "is this a Linux kernel?")],
     };
-    all.push(queue_limit());
+    all.push(match QueueLimit::own() {
+        Ok(limit) => room(limit),
+        Err(e) => Finding::unknown("RLIMIT_MSGQUEUE", e.to_string(), "see ulimit -q"),
+    });
     all
 }
 
@@ -65,25 +68,63 @@ fn limits_may_be_exceeded(effective: CapSet) -> Finding {
     }
 }
 
-fn queue_limit() -> Finding {
+/// How many queues of default size there is room for.
+fn room(limit: QueueLimit) -> Finding {
     let what = "RLIMIT_MSGQUEUE";
     let one = msgqueue_bytes(10, 8192);
-    match QueueLimit::own() {
-        Ok(limit) if limit.soft == u64::MAX => Finding::ok(what, "unlimited"),
-        Ok(limit) if limit.hard < one => Finding::warning(
+    match limit {
+        QueueLimit { soft: u64::MAX, .. } => Finding::ok(what, "unlimited"),
+        QueueLimit { hard, .. } if hard < one => Finding::warning(
             what,
-            format!("{} bytes: not enough for one queue of 10 messages of 8192 bytes, which takes {one}", limit.hard),
+            format!("{hard} bytes: not enough for one queue of 10 messages of 8192 bytes, which takes {one}"),
             "raise LimitMSGQUEUE= of the engine's service, or ulimit -q of the shell that starts it",
         ),
-        Ok(limit) => Finding::ok(
+        QueueLimit { soft, hard } => Finding::ok(
             what,
             format!(
-                "{} bytes for all POSIX queues of one user on this machine, {} at most: room for {} queues of default size",
-                limit.soft,
-                if limit.hard == u64::MAX { "without limit".to_owned() } else { limit.hard.to_string() },
-                limit.soft / one
+                "{soft} bytes for all POSIX queues of one user on this machine, {} at most: room for {} queues of default size",
+                if hard == u64::MAX { "without limit".to_owned() } else { hard.to_string() },
+                soft / one
             ),
         ),
-        Err(e) => Finding::unknown(what, e.to_string(), "see ulimit -q"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::finding::Level;
+
+    #[test]
+    fn room_is_counted_in_queues() {
+        let said = |soft, hard| {
+            let finding = room(QueueLimit { soft, hard });
+            (finding.level, finding.found)
+        };
+        // The kernel's limit of 819200 is meant for 10 such queues, but they count with their headers: 9 fit.
+        let one = msgqueue_bytes(10, 8192);
+        let (level, found) = said(819_200, u64::MAX);
+        assert_eq!(level, Level::Ok);
+        assert!(found.ends_with("without limit at most: room for 9 queues of default size"), "{found}");
+        assert!(said(10 * one, 10 * one).1.contains("room for 10 queues"));
+        assert!(said(10 * one - 1, 10 * one).1.contains("room for 9 queues"));
+        assert_eq!(said(one, one).0, Level::Ok);
+        assert_eq!(said(one - 1, one - 1).0, Level::Warning);
+        assert_eq!(said(u64::MAX, u64::MAX).1, "unlimited");
+    }
+
+    #[test]
+    fn missing_rights_are_named_with_what_they_are_for() {
+        let all = NEEDED.iter().fold(CapSet::NONE, |set, (cap, ..)| set.and(*cap));
+        assert_eq!(user(all).level, Level::Ok);
+        for (cap, name, what) in NEEDED {
+            let lacking = user(all.without(cap));
+            // An ordinary user is told that it cannot be seen from there.
+            let root = effective_ids().uid == 0;
+            assert_eq!(lacking.level, if root { Level::Problem } else { Level::Unknown }, "{name}");
+            assert!(!root || lacking.found.contains(&format!("root without {name} (to {what})")), "{}", lacking.found);
+        }
+        assert_eq!(limits_may_be_exceeded(all).level, Level::Warning);
+        assert_eq!(limits_may_be_exceeded(CapSet::SYS_RESOURCE).level, Level::Ok);
     }
 }

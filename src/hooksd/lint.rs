@@ -301,6 +301,18 @@ mod tests {
             let all = ours(args, &rest);
             assert!(all.len() == 1 && all[0].contains(says), "{args} {rest}: {all:?}");
         }
+        let hook = format!(r#"{{"path":"{}","args":[{name}],"timeout":1}}"#, program.display());
+        let all = lint(Path::new("/x/50-a.json"), &format!(r#"{{"version":"1.0.0","hook":{hook}{ALWAYS}}}"#));
+        assert!(all.len() == 1 && all[0].found.contains("a timeout below 2 seconds"), "{all:?}");
+        use std::os::unix::fs::PermissionsExt as _;
+        for mode in [0o775, 0o757] {
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(mode)).unwrap();
+            let all = ours(name, ALWAYS);
+            assert!(
+                all.len() == 1 && all[0].contains(&format!("can be changed by others (mode {mode:04o})")),
+                "{all:?}"
+            );
+        }
         std::fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -10,6 +10,8 @@ pub mod profile;
 pub mod prometheus;
 pub mod recorded;
 pub mod table;
+#[cfg(test)]
+mod tests;
 
 use crate::containers::Container;
 use crate::ipc::{IdMap, IdMaps, NamespaceId, Owner, Sysctl, SysctlValue};

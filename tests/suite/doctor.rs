@@ -1,6 +1,6 @@
 //! `doctor`, and the way of a newcomer from an error message to its cure.
 
-use crate::support::{Container, Dir, Ran, binary, is_root, run, run_command, skip};
+use crate::support::{Container, Dir, Ran, as_user, binary, is_root, run, run_command, skip};
 use serde_json::Value;
 use std::process::Command;
 
@@ -165,6 +165,38 @@ fn a_broken_installation_is_seen() {
     says(&better, "installation", "log", "ok", "journald");
 }
 
+#[test]
+fn what_cannot_work_here_is_a_problem() {
+    if !is_root() {
+        return skip("mounting needs root");
+    }
+    let dir = Dir::new();
+    let program = dir.path().join("hook");
+    std::fs::copy(binary(), &program).expect("a copy");
+    let script = "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys && exec \"$0\" doctor --json";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(&program);
+    says(&judged(&run_command(command, "")), "kernel", "sysctls", "problem", "/proc/sys is mounted read-only here");
+
+    // A process of the user in a namespace that root made: seen, but not to be joined.
+    let mut command = Command::new("unshare");
+    command.args(["--ipc", "setpriv", "--reuid", "61250", "--regid", "61250", "--clear-groups"]);
+    command.args(["sh", "-c", "echo ready; exec cat >/dev/null"]);
+    let _container = Container::start(command);
+    let mut command = as_user(61_250, &program);
+    command.args(["doctor", "--json"]);
+    let user = judged(&run_command(command, ""));
+    says(&user, "privileges", "capabilities", "unknown", "uid 61250: for one's own rootless containers this is enough");
+    says(&user, "namespaces", "limits", "unknown", "may not be looked at from here -> run doctor as root");
+
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o777)).expect("a mode");
+    let mut command = Command::new(&program);
+    command.args(["doctor", "--json"]);
+    let open = judged(&run_command(command, ""));
+    says(&open, "installation", "program", "problem", "with mode 0777: others can change what runs as root");
+}
+
 /// Whether hooks.d files, which are read and not guessed, would call the hook for a container.
 #[test]
 fn hooks_d_is_held_against_the_container() {
@@ -210,6 +242,22 @@ fn hooks_d_is_held_against_the_container() {
     says(&plain, "container", ours, "warning", "would not call the hook for this container");
     says(&plain, "container", "container", "problem", "nothing would call the hook for it");
     says(&plain, "container", "request", "warning", "nothing is asked for: the hook does nothing");
+
+    // A condition about mounts is answered by the bundle's config.json.
+    machine
+        .file("share/containers/oci/hooks.d/50-ours.json", &hook(r#""hasBindMounts":true"#, r#","--profile","other""#));
+    for (mount, called) in [
+        (r#"{"destination":"/d","type":"bind"}"#, true),
+        (r#"{"destination":"/d","options":["ro","rbind"]}"#, true),
+        (r#"{"destination":"/d","type":"tmpfs","options":["ro"]}"#, false),
+    ] {
+        let config =
+            format!(r#"{{"ociVersion":"1.0.2","linux":{{"namespaces":[{{"type":"ipc"}}]}},"mounts":[{mount}]}}"#);
+        let bundle = machine.file("bundle/config.json", &config);
+        let all = machine.findings(&["--bundle", bundle.strip_suffix("/config.json").expect("its name")]);
+        let level = if called { "ok" } else { "warning" };
+        says(&all, "container", ours, level, "would");
+    }
 
     // With a profile in its arguments the file asks by itself.
     machine.file("share/containers/oci/hooks.d/50-ours.json", &hook(r#""always":true"#, r#","--profile","other""#));

@@ -130,6 +130,25 @@ fn all_namespaces_are_listed() {
     assert_eq!(table.lines().filter(|l| l.starts_with(&ino)).count(), 1, "{table}");
 }
 
+/// A namespace without processes, kept by a file as CRI-O keeps those of pods.
+#[test]
+fn what_only_a_file_keeps_is_listed_too() {
+    if !is_root() {
+        return skip("mounting needs root");
+    }
+    let dir = Dir::new();
+    let file = dir.file("ipc", "");
+    let script = "unshare --ipc=\"$0\" sh -c 'ipcmk -S 7 >/dev/null' && exec \"$1\" inspect --all --json";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script, &file]).arg(binary());
+    let ran = run_command(command, "").expect(0);
+    let value: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let mut kept =
+        value["namespaces"].as_array().expect("an array").iter().filter(|ns| ns["usage"]["semmns"]["used"] == 7);
+    let ns = kept.next().unwrap_or_else(|| panic!("{}", ran.stdout));
+    assert_eq!((&ns["pids"], kept.next()), (&serde_json::json!([]), None));
+}
+
 #[test]
 fn metrics_replace_a_file_as_a_whole() {
     let (container, dir) = (Container::new(), Dir::new());
@@ -253,6 +272,8 @@ fn a_container_is_found_by_its_name() {
     assert_eq!(found["pid"], value["namespaces"][0]["pids"][0]);
     let all = run(&["inspect", "--all"], "").expect(0).stdout;
     assert!(all.contains(&format!("runc:{}", container.id)), "{all}");
+    let other = Container::new();
+    assert_eq!(json(other.pid())["containers"], serde_json::json!([]), "it is in its own namespace only");
 }
 
 const RECORDED: &str = r#"
@@ -318,4 +339,18 @@ fn a_record_says_why_a_container_did_not_start() {
     let text = host.hook(&["inspect", "--record", "broken"], "").expect(0).stdout;
     assert!(text.starts_with("failed run of broken, ") && text.contains(&why), "{why} not in {text}");
     assert!(text.ends_with("its namespace is gone, or nothing was done in it\n"), "{text}");
+
+    // The same id once more, from another bundle; the first record made older than it is.
+    let names = host.failures();
+    let mut first: Value =
+        serde_json::from_slice(&std::fs::read(host.path("failed").join(&names[0])).expect("a record")).expect("JSON");
+    first["written"] = (first["written"].as_i64().expect("a time") - 7200).into();
+    std::fs::write(host.path("failed").join(&names[0]), first.to_string()).expect("the record");
+    let again = host.private("again");
+    let state = again.creating().replace("\"id\":\"again\"", "\"id\":\"broken\"");
+    host.hook(&["--profile", "none-such"], &state).expect(2);
+    let text = host.hook(&["inspect", "--record", "broken"], "").expect(0).stdout;
+    let lines: Vec<_> = text.lines().filter(|l| l.starts_with("failed run of broken, ")).collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[0].contains("none-such") && lines[1].contains("2h ago"), "the newest first: {text}");
 }
