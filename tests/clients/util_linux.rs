@@ -66,6 +66,27 @@ sysv_ipc.SharedMemory(None, sysv_ipc.IPC_CREX, size=12345)
 sysv_ipc.Semaphore(None, sysv_ipc.IPC_CREX)
 ";
 
+/// POSIX queues as the mqueue file system and posix_ipc show them, in the words of `inspect --json`.
+const QUEUES: &str = r"
+import posix_ipc, os, json, ctypes
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.unshare(CLONE_NEWNS) == 0
+assert libc.mount(b'none', b'/', None, MS_REC | MS_PRIVATE, None) == 0
+assert libc.mount(b'none', b'/mnt', b'mqueue', 0, None) == 0
+rows = []
+for n, name in enumerate(sorted(os.listdir('/mnt'))):
+    queue = posix_ipc.MessageQueue('/' + name)
+    if n % 3 == 0: queue.send(b'y' * (n % (queue.max_message_size + 1)))
+    st = os.stat('/mnt/' + name)
+    size = int(open('/mnt/' + name).read().split()[0].split(':')[1])
+    rows.append({'name': '/' + name, 'uid': st.st_uid, 'gid': st.st_gid, 'mode': '%04o' % (st.st_mode & 0o777),
+        'max-messages': queue.max_messages, 'message-size': queue.max_message_size,
+        'messages': queue.current_messages, 'used-bytes': size})
+    queue.close()
+print(json.dumps(rows))
+";
+
 fn rows(container: &Container, flag: &str, columns: &str) -> Vec<Value> {
     let text = container.sh(&format!("lsipc {flag} --json --bytes --output {columns}"));
     let value: Value = serde_json::from_str(&text).expect("lsipc --json");
@@ -124,9 +145,13 @@ fn a_thousand_random_objects_are_the_same() {
     let (container, dir) = (Container::new(), Dir::new());
     let profile = dir.profile(&profile(&mut Numbers(2)));
     run(&["apply", "--pid", &container.pid().to_string(), "--profile-file", &profile], "").expect(0);
-    if python().is_some() && is_root() {
-        run_python(&container, TRAFFIC);
-    }
+    let queues = match python().is_some() && is_root() {
+        true => {
+            run_python(&container, TRAFFIC);
+            Some(run_python(&container, QUEUES))
+        }
+        false => None,
+    };
     let json = run(&["inspect", "--pid", &container.pid().to_string(), "--json"], "").expect(0).stdout;
     let seen: Value = serde_json::from_str(&json).expect("JSON");
     let seen = &seen["namespaces"][0];
@@ -143,6 +168,12 @@ fn a_thousand_random_objects_are_the_same() {
     let columns = [("usedbytes", "used-bytes"), ("msgs", "messages"), ("lspid", "lspid"), ("lrpid", "lrpid")];
     agree(&msg, &seen["msg"], &more(&columns));
 
+    if let Some(theirs) = queues {
+        let theirs: Value = serde_json::from_str(&theirs).expect("JSON");
+        assert_eq!(theirs, seen["mqueue"]);
+        let waiting = theirs.as_array().expect("an array").iter().filter(|q| q["messages"] != 0).count();
+        assert!(waiting > 25, "{waiting} queues with something in them");
+    }
     for (flag, kind) in [("-m", "shm"), ("-s", "sem"), ("-q", "msg")] {
         modes_and_creators_groups_agree(&container.sh(&format!("LC_ALL=C ipcs {flag} -c")), &seen[kind]);
     }
