@@ -52,6 +52,13 @@ mod tests {
     }
 
     #[test]
+    fn a_set_that_no_longer_fits_takes_the_next_power_of_two() {
+        let bytes = |nsems| kernel_bytes(&Shape::Sem { nsems, values: Vec::new() }) - SLAB_OWNER;
+        assert_eq!([bytes(3), bytes(4), bytes(11), bytes(12)], [512, 1024, 1024, 2048]);
+        assert_eq!([bytes(32_763), bytes(32_764)], [2 << 20, 4 << 20]);
+    }
+
+    #[test]
     fn a_default_queue_leaves_room_for_nine() {
         let one = msgqueue_bytes(10, 8192);
         assert_eq!(one, 82_880);

@@ -3,7 +3,7 @@
 
 use crate::support::host::Host;
 use crate::support::stopped::Stopped;
-use crate::support::{Container, Dir, Ran, binary, is_root, run, skip, which};
+use crate::support::{Container, Dir, Ran, binary, is_root, run, run_command, skip, which};
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::Path;
@@ -151,6 +151,29 @@ fn owners_are_the_containers_ids_and_nobody_elses() {
 }
 
 /// A link in the table is a test that exists.
+/// An engine that is itself in a container: to its hook the namespace around it is the host's, whatever its number.
+#[test]
+fn the_hooks_own_namespace_is_a_hosts_too() {
+    if !is_root() {
+        return skip("only root joins other namespaces");
+    }
+    let (outer, dir) = (Container::new(), Dir::new());
+    let (inner, before) = (Container::beside(&outer), outer.everything());
+    let profile = dir.profile(PROFILE);
+    let inside = |args: &[&str], stdin: String| {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &outer.pid().to_string(), "--ipc"]).arg(binary()).args(args);
+        run_command(command, stdin)
+    };
+    let refused = "never touched";
+    inside(&["--profile-file", &profile], inner.state("")).expect(4).says(refused);
+    let path = format!("/proc/{}/ns/ipc", inner.pid());
+    inside(&["apply", "--ns", &path, "--profile-file", &profile], String::new()).expect(4).says(refused);
+    assert_eq!(outer.everything(), before);
+    // From outside it is a container's.
+    run(&["--profile-file", &profile], inner.state("")).expect(0);
+}
+
 #[test]
 fn every_attack_in_the_table_is_tried_by_a_test() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -92,11 +92,13 @@ fn whenever_it_is_killed_the_next_run_or_the_clean_up_puts_it_right() {
     let calls = calls(&host, &host.member(&pause, "undisturbed", "7:8"), &profile, trace.to_str().unwrap());
     let after = view(&pause);
     assert_ne!(before, after);
+    // An emulated processor takes a quarter of an hour for all of them.
+    let stride = std::env::var("OCI_IPC_HOOK_KILL_EVERY").map_or(1, |n| n.parse::<usize>().unwrap());
     let next = AtomicUsize::new(0);
     // Nothing left, finished, and a journal left.
     let seen = [const { AtomicUsize::new(0) }; 4];
     let worker = || {
-        while let Some(call) = calls.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(call) = calls.get(next.fetch_add(stride, Ordering::Relaxed)) {
             let (host, pause) = (Host::new(), Container::new());
             let member = host.member(&pause, "a", "7:8");
             // Twice in the same place: once the clean-up comes, once another container's run.
@@ -131,7 +133,8 @@ fn whenever_it_is_killed_the_next_run_or_the_clean_up_puts_it_right() {
     });
     assert!(calls.len() > 40, "{calls:?}");
     let [nothing, finished, journal, _] = seen.map(AtomicUsize::into_inner);
-    assert!(nothing > 15 && finished > 0 && journal > 15, "{nothing} {finished} {journal}");
+    assert!(nothing > 15 / stride && journal > 15 / stride, "{nothing} {finished} {journal}");
+    assert!(finished > 0 || stride > 1, "{nothing} {finished} {journal}");
 }
 
 /// The journal counts only for the namespace that it was written in.
