@@ -7,15 +7,15 @@ use crate::hook::fail;
 use crate::ipc::{Existing, IdMaps, NamespaceId};
 use crate::kernel::identity::{CapSet, Capabilities};
 use crate::kernel::life::boot_id;
-use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, OwnThread};
+use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, OwnThread, Patience};
 use crate::kernel::{Ipc as _, SysError};
 use crate::log::Event;
 use crate::oci::State;
 use crate::record::{self, KilledRuns, Store, Stored, StoredObject};
 use std::time::{Duration, Instant};
 
-/// How long another run in the namespace is waited for: longer than at a start, because giving up leaves things behind.
-const LOCK_WAIT: Duration = Duration::from_secs(5);
+/// How long others in the namespace are waited for: longer than at a start, because giving up leaves things behind.
+const PATIENCE: Patience = Patience { holder: Duration::from_secs(5), total: Duration::from_secs(10) };
 
 /// Cleans up after the container of the state and tells what could not be done. Always [`Exit::Done`].
 pub fn run(state: &State<'_>) -> Exit {
@@ -67,7 +67,7 @@ fn clean_up(state: &State<'_>, troubles: &mut Vec<Error>) -> Result<()> {
 
 fn lock(ns: &NamespaceFd) -> Result<()> {
     let what = ns.id().to_string();
-    match ns.lock(LOCK_WAIT).map_err(|e| Error::failed(&*what, e.to_string()))? {
+    match ns.lock(PATIENCE).map_err(|e| Error::failed(&*what, e.to_string()))? {
         LockResult::Locked => Ok(()),
         LockResult::Busy(holder) => {
             let holder = holder.map_or_else(|| "another process".to_owned(), |pid| format!("pid {pid}"));

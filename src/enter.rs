@@ -7,7 +7,7 @@ use crate::ipc::{IdMaps, NamespaceId, Owner};
 use crate::kernel::SysError;
 use crate::kernel::cgroup::MemoryGroup;
 use crate::kernel::identity::{CapSet, Capabilities, effective_ids};
-use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, OwnThread, Process};
+use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, OwnThread, Patience, Process};
 use crate::kernel::{cgroup, limits};
 use crate::oci::{IpcNamespace, Spec};
 use crate::report::Namespace;
@@ -16,8 +16,8 @@ use nix::errno::Errno;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a run waits for another one in the same namespace.
-const LOCK_WAIT: Duration = Duration::from_secs(1);
+/// How long a run waits for others in the same namespace. Each needs milliseconds.
+const PATIENCE: Patience = Patience { holder: Duration::from_secs(1), total: Duration::from_secs(10) };
 
 /// Whose namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,9 +78,9 @@ impl Found {
     /// Keeps other runs out of this namespace until this one ends.
     ///
     /// # Errors
-    /// Exit 1 after a second of waiting, naming the holder.
+    /// Exit 1 when another run holds the lock for a second, naming it; or after ten seconds, whoever held it.
     pub fn lock(&self) -> Result<()> {
-        match self.ns.lock(LOCK_WAIT).map_err(|e| self.refused(&e))? {
+        match self.ns.lock(PATIENCE).map_err(|e| self.refused(&e))? {
             LockResult::Locked => Ok(()),
             LockResult::Busy(holder) => {
                 let holder = holder.map_or_else(|| "another process".to_owned(), |pid| format!("pid {pid}"));

@@ -8,22 +8,19 @@ use serde_json::value::{RawValue, to_raw_value};
 use std::fmt;
 
 /// A hook entry of the runtime spec. The environment is always empty: the hook needs none, and without the key it would
-/// inherit the runtime's.
+/// inherit the runtime's. There is no timeout: the hook bounds its own waits, and crun fails starts at random with one
+/// (docs/troubleshooting.md: `timeout expired`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HookEntry {
     path: String,
     args: Vec<String>,
     env: [String; 0],
-    timeout: u32,
 }
-
-/// Seconds after which the runtime kills a hook: there is no default, and a hung hook would block the start for ever.
-const TIMEOUT: u32 = 10;
 
 impl HookEntry {
     /// The hook at `path` with its arguments, the first of which is the program's name.
     pub fn new(path: String, args: Vec<String>) -> HookEntry {
-        HookEntry { path, args, env: [], timeout: TIMEOUT }
+        HookEntry { path, args, env: [] }
     }
 }
 
@@ -136,7 +133,7 @@ mod tests {
         HookEntry::new("/h".into(), vec!["h".into(), "--profile".into(), "p".into()])
     }
 
-    const OURS: &str = r#"{"path":"/h","args":["h","--profile","p"],"env":[],"timeout":10}"#;
+    const OURS: &str = r#"{"path":"/h","args":["h","--profile","p"],"env":[]}"#;
 
     #[test]
     fn appends_and_keeps_everything_else_as_written() {

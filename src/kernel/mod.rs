@@ -17,6 +17,7 @@ pub mod label;
 pub mod life;
 pub mod limits;
 pub mod listing;
+mod lock;
 mod mqueue;
 mod msg;
 pub mod namespace;

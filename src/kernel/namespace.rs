@@ -1,10 +1,12 @@
 //! IPC namespaces: finding, identifying and locking one. Joining it is [`Joined`]'s business.
 
 pub use super::joined::Joined;
+pub use super::lock::{LockResult, Patience};
 pub use super::process::{OwnThread, Process};
 
 use super::SysError;
-use super::sys::{check, file_system, ioctl, open, proc_path, stat_fd, stat_path};
+use super::lock;
+use super::sys::{file_system, ioctl, open, proc_path, stat_fd, stat_path};
 use crate::ipc::NamespaceId;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -15,7 +17,6 @@ use std::ffi::CString;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// `_IO(0xb7, n)` of linux/nsfs.h.
 const NS_GET_USERNS: u32 = 0xb701;
@@ -23,23 +24,11 @@ const NS_GET_NSTYPE: u32 = 0xb703;
 /// `_IOR(0xb7, 13, __u64)`: a number that no other namespace ever gets (Linux 6.18).
 const NS_GET_ID: libc::c_ulong = 0x8008_b70d;
 
-/// How often a lock that somebody else holds is tried again.
-const LOCK_PAUSE: Duration = Duration::from_millis(5);
-
 /// An open IPC namespace. It lives as long as this does.
 #[derive(Debug)]
 pub struct NamespaceFd {
     fd: OwnedFd,
     id: NamespaceId,
-}
-
-/// The outcome of [`NamespaceFd::lock`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LockResult {
-    /// Held until the [`NamespaceFd`] is dropped.
-    Locked,
-    /// Somebody else held it all the time: a process, if it can be seen from here.
-    Busy(Option<i32>),
 }
 
 impl NamespaceFd {
@@ -98,32 +87,10 @@ impl NamespaceFd {
         &self.fd
     }
 
-    /// Takes the lock on the namespace that makes runs wait for each other, for at most about `wait`.
-    pub fn lock(&self, wait: Duration) -> Result<LockResult, SysError> {
-        if self.try_lock()? {
-            return Ok(LockResult::Locked);
-        }
-        let deadline = Instant::now() + wait;
-        while Instant::now() < deadline {
-            std::thread::sleep(LOCK_PAUSE);
-            if self.try_lock()? {
-                return Ok(LockResult::Locked);
-            }
-        }
-        Ok(LockResult::Busy(self.lock_holder()))
-    }
-
-    fn try_lock(&self) -> Result<bool, SysError> {
-        // SAFETY: no pointers are passed.
-        match check("flock", unsafe { libc::flock(self.fd.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) }.into()) {
-            Ok(_) => Ok(true),
-            Err(e) if matches!(e.errno, Errno::EWOULDBLOCK | Errno::EINTR) => Ok(false),
-            Err(e) => Err(e),
-        }
-    }
-
-    fn lock_holder(&self) -> Option<i32> {
-        find_lock(&std::fs::read_to_string("/proc/locks").ok()?, self.id)
+    /// Takes the lock on the namespace that makes runs wait for each other, in the order in which they came. It is held
+    /// until the [`NamespaceFd`] is dropped. The process must have one thread.
+    pub fn lock(&self, patience: Patience) -> Result<LockResult, SysError> {
+        lock::lock(&self.fd, self.id, patience)
     }
 
     /// Finds a namespace that some process is in. `None`: no process that can be seen from here.
@@ -175,39 +142,4 @@ fn identify(stat: &FileStat) -> NamespaceId {
 /// The process numbers in `/proc`.
 pub(super) fn processes() -> impl Iterator<Item = i32> {
     std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok())
-}
-
-/// The holder of the flock on a file, from the text of `/proc/locks`: lines of
-/// `1: FLOCK  ADVISORY  WRITE 1234 00:04:4026532177 0 EOF`. Lines with `->` wait.
-fn find_lock(locks: &str, id: NamespaceId) -> Option<i32> {
-    locks.lines().find_map(|line| {
-        let mut words = line.split_ascii_whitespace().skip(1);
-        (words.next()? == "FLOCK").then_some(())?;
-        let pid = words.nth(2)?.parse().ok()?;
-        let mut place = words.next()?.split(':');
-        let major = u64::from_str_radix(place.next()?, 16).ok()?;
-        let minor = u64::from_str_radix(place.next()?, 16).ok()?;
-        let here = (libc::makedev(major as u32, minor as u32), place.next()?.parse().ok()?) == (id.dev, id.ino);
-        // 0 or −1: a process that cannot be seen from here.
-        (here && pid > 0).then_some(pid)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_the_holder_of_a_lock() {
-        let locks = "1: POSIX  ADVISORY  WRITE 10 00:04:4026532177 0 EOF\n\
-                     2: FLOCK  ADVISORY  WRITE 11 00:05:4026532177 0 EOF\n\
-                     3: FLOCK  ADVISORY  WRITE 0 00:04:4026532178 0 EOF\n\
-                     4: FLOCK  ADVISORY  WRITE 12 00:04:4026532177 0 EOF\n\
-                     4: -> FLOCK  ADVISORY  WRITE 13 00:04:4026532177 0 EOF\n\
-                     garbage\n5: FLOCK\n";
-        let find = |ino| find_lock(locks, NamespaceId { dev: 4, ino });
-        assert_eq!(find(4_026_532_177), Some(12));
-        assert_eq!(find(4_026_532_178), None);
-        assert_eq!(find(1), None);
-    }
 }

@@ -93,11 +93,11 @@ pub(crate) fn install_hook(hook: &Path, root: &Path) -> Result<()> {
     place(&root.join(HOOKS_D), hooks_d().as_bytes(), 0o644)
 }
 
-/// A hooks.d file, format 1.0.0. The timeout is for a hook that hangs; the hook itself gives up sooner.
+/// A hooks.d file, format 1.0.0. Without a timeout, as the shipped one (docs/troubleshooting.md: `timeout expired`).
 fn hooks_d() -> String {
     let file = json!({
         "version": "1.0.0",
-        "hook": {"path": format!("/{HOOK}"), "args": ["oci-ipc-hook", "hook"], "env": [], "timeout": 10},
+        "hook": {"path": format!("/{HOOK}"), "args": ["oci-ipc-hook", "hook"], "env": []},
         "when": {"annotations": {r"^io\.oci-ipc-hook\.": ".*"}},
         "stages": ["createRuntime", "poststop"],
     });

@@ -34,7 +34,8 @@ fn hooks_d_files_are_safe_and_complete() {
         assert_eq!(hook.args().as_ref().unwrap()[0], "oci-ipc-hook", "{name}");
         // Without the key a hook inherits what the runtime has.
         assert_eq!(hook.env(), &Some(Vec::new()), "{name}");
-        assert!(hook.timeout().is_some_and(|seconds| seconds > 1), "{name}: no default timeout exists");
+        // crun with a timeout may miss the hook's end: docs/troubleshooting.md, `timeout expired`.
+        assert_eq!(hook.timeout(), None, "{name}");
         assert_eq!(file.as_object().unwrap().len(), 4, "{name}: an unknown key makes engines refuse the file");
     }
 }

@@ -65,7 +65,7 @@ fn config(program: &Path, profile: &Path, user: Option<(u32, u32)>) -> Result<Va
         "root": { "path": "rootfs" },
         "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
         "hooks": { "createRuntime": [
-            {"path": path(program)?, "args": ["oci-ipc-hook", "--profile-file", path(profile)?], "env": [], "timeout": 10}
+            {"path": path(program)?, "args": ["oci-ipc-hook", "--profile-file", path(profile)?], "env": []}
         ]},
         "linux": linux,
     }))

@@ -1,6 +1,6 @@
 use crate::ipc::{Existing, IdMaps, Key, ObjectId, ObjectSpec, Owner, Shape, Sysctl, SysctlValue};
 use crate::kernel::listing::list_all;
-use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, OwnThread, Process};
+use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, OwnThread, Patience, Process};
 use crate::kernel::testing::{Container, become_user, in_child, is_root};
 use crate::kernel::{Ipc, identity};
 use nix::errno::Errno;
@@ -236,6 +236,11 @@ fn a_process_that_has_ended_is_seen_as_such() {
     });
 }
 
+/// Milliseconds for one holder.
+fn patience(holder: u64) -> Patience {
+    Patience { holder: Duration::from_millis(holder), total: Duration::from_secs(600) }
+}
+
 #[test]
 fn one_run_at_a_time_holds_the_lock_and_is_named() {
     in_child(|| {
@@ -245,15 +250,15 @@ fn one_run_at_a_time_holds_the_lock_and_is_named() {
         let container = Container::start(None);
         let open = || Process::open(container.pid()).unwrap().ipc_namespace().unwrap();
         let first = open();
-        assert_eq!(first.lock(Duration::ZERO).unwrap(), LockResult::Locked);
-        assert_eq!(first.lock(Duration::ZERO).unwrap(), LockResult::Locked, "its holder may take it again");
+        assert_eq!(first.lock(patience(0)).unwrap(), LockResult::Locked);
+        assert_eq!(first.lock(patience(0)).unwrap(), LockResult::Locked, "its holder may take it again");
         let own = std::process::id() as i32;
         in_child(|| {
             let by_path = NamespaceFd::from_path(Path::new(&format!("/proc/{}/ns/ipc", container.pid()))).unwrap();
-            assert_eq!(by_path.lock(Duration::ZERO).unwrap(), LockResult::Busy(Some(own)));
-            assert_eq!(open().lock(Duration::from_millis(1)).unwrap(), LockResult::Busy(Some(own)));
+            assert_eq!(by_path.lock(patience(0)).unwrap(), LockResult::Busy(Some(own)));
+            assert_eq!(open().lock(patience(1)).unwrap(), LockResult::Busy(Some(own)));
         });
         drop(first);
-        assert_eq!(open().lock(Duration::ZERO).unwrap(), LockResult::Locked);
+        assert_eq!(open().lock(patience(0)).unwrap(), LockResult::Locked);
     });
 }

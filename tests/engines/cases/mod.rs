@@ -11,6 +11,7 @@ mod shared;
 mod wrapper;
 
 use crate::container::Container;
+use crate::engine::bundle::Bundle;
 use crate::engine::docker::Docker;
 use crate::engine::podman::Podman;
 use crate::engine::{Engine, Need};
@@ -70,6 +71,11 @@ impl Bench<'_> {
             need => self.engine.cannot(*need),
         });
         reason.map_or(Ok(()), |reason| Err(Stop::NotHere(reason)))
+    }
+
+    /// A runtime run on a bundle, or the end of the case as not applicable.
+    pub fn bundle(&self) -> Outcome<&Bundle> {
+        self.engine.as_bundle().ok_or_else(|| Stop::NotHere("is about a runtime run directly on a bundle".to_owned()))
     }
 
     /// podman, or the end of the case as not applicable.

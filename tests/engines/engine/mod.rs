@@ -87,6 +87,11 @@ pub trait Engine: Sync {
     /// Asks a held container to end.
     fn stop(&self, lab: &Lab, container: &Container) -> Outcome;
 
+    /// The runtime itself, for the cases that are about how it calls the hook.
+    fn as_bundle(&self) -> Option<&bundle::Bundle> {
+        None
+    }
+
     /// Docker itself, for the cases that are about its own commands.
     fn as_docker(&self) -> Option<&docker::Docker> {
         None

@@ -91,7 +91,7 @@ impl Podman {
         args.extend(options);
         args.push("-");
         let hook = json!({"version": "1.0.0", "when": {"always": true}, "stages": ["precreate"],
-            "hook": {"path": lab.programs.tool, "args": args, "env": ["none="], "timeout": 30}});
+            "hook": {"path": lab.programs.tool, "args": args, "env": ["none="]}});
         fs::write(directory.join("50-oci-ipc-hook.json"), hook.to_string())?;
         Ok(directory)
     }
@@ -109,7 +109,7 @@ impl Podman {
                 json!({"always": true})
             };
             let hook = json!({"version": "1.0.0", "when": when, "stages": hook.stages,
-                "hook": {"path": lab.programs.tool, "args": args, "env": [], "timeout": 30}});
+                "hook": {"path": lab.programs.tool, "args": args, "env": []}});
             fs::write(directory.join("50-oci-ipc-hook.json"), hook.to_string())?;
         }
         Ok(directory)

@@ -228,7 +228,7 @@ fn with_hook(lab: &Lab, mut spec: Value, stages: &[&str], directory: Option<&Pat
         process.remove("rlimits");
     }
     for stage in stages {
-        spec["hooks"][*stage] = json!([{"path": lab.programs.tool, "args": args, "env": ["none="], "timeout": 30}]);
+        spec["hooks"][*stage] = json!([{"path": lab.programs.tool, "args": args, "env": ["none="]}]);
     }
     spec
 }
