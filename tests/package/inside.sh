@@ -82,17 +82,32 @@ import() {
 }
 
 # What a container sees: limits, System V objects, queues.
+look='
+    /bin/busybox cat /proc/sys/fs/mqueue/msg_max /proc/sys/kernel/msgmax /proc/sysvipc/shm /proc/sysvipc/sem /proc/sysvipc/msg
+    /bin/busybox ls -ln /dev/mqueue'
+
 seen() {
-    podman run --rm --cgroup-parent "/$cgroup" "$@" localhost/package-test /bin/busybox sh -c '
-        /bin/busybox cat /proc/sys/fs/mqueue/msg_max /proc/sys/kernel/msgmax /proc/sysvipc/shm /proc/sysvipc/sem /proc/sysvipc/msg
-        /bin/busybox ls -ln /dev/mqueue'
+    podman run --rm --cgroup-parent "/$cgroup" "$@" localhost/package-test /bin/busybox sh -c "$look"
 }
 
-# With a profile of the administrator's that has all kinds of objects.
-prepared() {
+# Its client, away from the user's settings; podman would heed a variable too.
+docker() {
+    command docker --config "$scratch/docker-client" "$@"
+}
+
+seen_by_docker() {
+    docker run --rm --network none "$@" package-test /bin/busybox sh -c "$look"
+}
+
+# One of the administrator's, with all kinds of objects.
+profile() {
     mkdir -p /etc/oci-ipc-hook/profiles.d
     cp "$source/src/commands/demo/profile.toml" /etc/oci-ipc-hook/profiles.d/demo.toml
-    seen --annotation io.oci-ipc-hook.profile=demo >"$scratch/seen"
+}
+
+# prepared COMMAND...: what the container sees is what the profile asks for.
+prepared() {
+    "$@" >"$scratch/seen"
     cat "$scratch/seen"
     grep -qx 65536 "$scratch/seen"
     grep -q '^ *1297154049 .* 16777216 ' "$scratch/seen"
@@ -101,8 +116,9 @@ prepared() {
     grep -q '^-rw.* orders$' "$scratch/seen"
 }
 
+# untouched COMMAND...: what it sees is what the kernel gives.
 untouched() {
-    seen >"$scratch/seen"
+    "$@" >"$scratch/seen"
     cat "$scratch/seen"
     [ "$(grep -c '^ *[0-9]' "$scratch/seen")" = 2 ]
     [ "$(head -n 2 "$scratch/seen" | tr '\n' ' ')" = "10 8192 " ]
@@ -115,6 +131,35 @@ refused() {
     grep -q 'oci-ipc-hook: .*none-such' "$scratch/said"
 }
 
+# Docker's daemon with the very text that the installation prints for it.
+daemon() {
+    oci-ipc-hook print-config docker --profile demo --profile none-such >"$scratch/daemon.json"
+    docker_dir=$scratch/docker
+    mkdir "$docker_dir"
+    dockerd --config-file "$scratch/daemon.json" --data-root "$docker_dir/data" --exec-root "$docker_dir/run" \
+        --pidfile "$docker_dir/pid" --host "$DOCKER_HOST" --storage-driver vfs --exec-opt native.cgroupdriver=cgroupfs \
+        --cgroup-parent "/$cgroup" --bridge none --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false \
+        --userland-proxy=false >"$scratch/dockerd.log" 2>&1 &
+    until docker version >/dev/null 2>&1; do
+        kill -0 $! || { cat "$scratch/dockerd.log"; return 1; }
+    done
+    tar -C "$scratch/rootfs" -c . | docker import - package-test
+}
+
+refused_by_docker() {
+    if seen_by_docker --runtime ipc-none-such 2>"$scratch/said"; then return 1; fi
+    cat "$scratch/said"
+    grep -q 'oci-ipc-hook: .*none-such' "$scratch/said"
+}
+
+stopped() {
+    pid=$(cat "$scratch/docker/pid")
+    kill "$pid"
+    while kill -0 "$pid" 2>/dev/null; do :; done
+    # The daemon's own.
+    rm -f /etc/docker/key.json
+}
+
 gone() {
     everything >"$scratch/after"
     diff "$scratch/nothing" "$scratch/after"
@@ -122,14 +167,23 @@ gone() {
     [ -z "$(dpkg -L oci-ipc-hook 2>/dev/null)" ]
 }
 
+export DOCKER_HOST="unix://$scratch/docker.socket"
+mkdir -p /etc/docker && rm -f /etc/docker/*
 everything >"$scratch/nothing"
 check "dpkg installs it" dpkg -i "$deb"
 check "the files are those of make install, where it puts them" same_files
 check "the installation finds itself in order" checked
 check "an image" import
-check "a container with an annotation is prepared" prepared
-check "one without is untouched" untouched
+check "a profile of the administrator's" profile
+check "a container with an annotation is prepared" prepared seen --annotation io.oci-ipc-hook.profile=demo
+check "one without is untouched" untouched seen
 check "a profile that is not there fails the start, by name" refused
+check "Docker takes what print-config prints" daemon
+check "docker run --runtime ipc-demo: prepared" prepared seen_by_docker --runtime ipc-demo
+check "docker run --runtime ipc, nothing asked: untouched" untouched seen_by_docker --runtime ipc
+check "docker run: untouched" untouched seen_by_docker
+check "docker run: a profile that is not there fails the start, by name" refused_by_docker
+check "Docker stops" stopped
 rm -rf /etc/oci-ipc-hook
 check "dpkg removes it" dpkg -r oci-ipc-hook
 check "nothing of it is left" gone
