@@ -64,7 +64,9 @@ same_files() {
 checked() {
     oci-ipc-hook check
     oci-ipc-hook profiles show mqueue-app
-    oci-ipc-hook print-config podman | cmp - /usr/share/containers/oci/hooks.d/50-oci-ipc-hook.json
+    for engine in podman crio; do
+        oci-ipc-hook print-config $engine | cmp - /usr/share/containers/oci/hooks.d/50-oci-ipc-hook.json
+    done
     man -w 8 oci-ipc-hook
     man -w 5 oci-ipc-hook-profile
 }
