@@ -39,9 +39,11 @@ pub struct Patience {
 /// # Errors
 /// The file system has no locks.
 pub(super) fn lock(fd: &OwnedFd, id: NamespaceId, patience: Patience) -> Result<LockResult, SysError> {
-    if try_lock(fd)? {
-        return Ok(LockResult::Locked);
-    }
+    if try_lock(fd)? { Ok(LockResult::Locked) } else { queue(fd, id, patience) }
+}
+
+#[cold]
+fn queue(fd: &OwnedFd, id: NamespaceId, patience: Patience) -> Result<LockResult, SysError> {
     let end = microseconds() + patience.total.as_micros() as u64;
     let mut holder = holder(id);
     loop {

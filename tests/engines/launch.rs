@@ -84,6 +84,12 @@ impl Launch {
         Ok(Launch { child, lines, errors, after: Vec::new(), notes: String::new(), log: None, seen: Seen::default() })
     }
 
+    /// The same when the command itself has ended; the container may live on.
+    pub fn command_ended(mut self) -> Outcome<Self> {
+        self.child.wait()?;
+        Ok(self)
+    }
+
     /// The same, with a command to run when the container has ended.
     pub fn then(mut self, after: Command) -> Self {
         self.after.push(after);

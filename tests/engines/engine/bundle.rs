@@ -158,7 +158,8 @@ impl Bundle {
         steps.args(program).arg(runtime.get_program()).args(runtime.get_args());
         let mut delete = self.runtime(lab);
         delete.args(["delete", "--force", &container.name]);
-        Ok(Launch::start(steps)?.then(delete))
+        // While youki starts a container it writes its state anew, which nobody else may read in that moment.
+        Ok(Launch::start(steps)?.command_ended()?.then(delete))
     }
 
     /// The container's bundle.
