@@ -217,7 +217,7 @@ fn a_user_cannot_name_what_is_not_his() {
             "home/joe/.local/share/containers/storage/overlay-containers/containers.json",
             r#"[{"id":"r1","names":["mine"]},{"id":"../../../../r2","names":["out"]},{"id":"..","names":["up"]}]"#,
         )
-        .file("run/user/1000/userdata/pidfile", &pid.to_string())
+        .file("run/user/1000/containers/overlay-containers/other", "")
         .file("run/user/1000/containers/userdata/pidfile", &pid.to_string())
         .file("run/r2/userdata/pidfile", &pid.to_string())
         .file("home/joe/.config/containers/other.conf", "[storage]\ngraphroot = \"/secret\"\n")

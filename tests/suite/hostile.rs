@@ -1,5 +1,6 @@
 //! Bad input: one line, exit 2 or 4, nothing written anywhere.
 
+use crate::support::host::Host;
 use crate::support::{Container, Dir, run};
 
 fn refused(state: impl AsRef<[u8]>, code: i32, says: &str) {
@@ -74,13 +75,13 @@ fn a_long_value_does_not_make_a_long_line() {
 fn states_and_config_json_are_read_to_their_limits_and_not_beyond() {
     const STATE: usize = 1 << 20;
     const CONFIG: usize = 16 << 20;
-    let (container, dir) = (Container::new(), Dir::new());
+    let (host, container, dir) = (Host::new(), Container::new(), Dir::new());
     let profile = dir.profile("[sysctl]\n\"kernel.msgmax\" = \">= 9000\"\n");
     let text = r#"{"linux":{"namespaces":[{"type":"ipc"}]}}"#;
     let state = container.state(&format!(",\"bundle\":\"{}\"", dir.text()));
     let hook = |config: usize, bytes: usize| {
         dir.file("config.json", &format!("{text}{}", " ".repeat(config - text.len())));
-        run(&["--profile-file", &profile], format!("{state}{}", " ".repeat(bytes - state.len())))
+        host.hook(&["--profile-file", &profile], &format!("{state}{}", " ".repeat(bytes - state.len())))
     };
     let before = container.everything();
     hook(CONFIG + 1, STATE).expect(2).says("config.json: larger than 16777216 bytes");

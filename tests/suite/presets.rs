@@ -126,3 +126,75 @@ fn each_works_as_it_is_and_twice() {
         assert_eq!(name == "mqueue-app", once.contains("/orders"), "{name}: {once}");
     }
 }
+
+/// The numbers as the sources print them, formulas computed by hand for 16 GiB (4194304 pages): a profile says what its
+/// source says, no more and no less. `kernel.sem`: SEMMSL SEMMNS SEMOPM SEMMNI, `-` where the source is silent.
+const SOURCES: &str = "
+axway-cft     shmmax>=67108864 shmall>=2097152 shmmni>=4096 sem>=250,32000,-,- msgmax>=8192 msgmnb>=32768 msgmni>=48
+db2           shmmax>=17179869184 shmall>=8388608 shmmni>=4096 sem>=250,256000,32,4096 msgmax>=65536 msgmnb>=65536 msgmni>=16384
+greenplum     shmmax>=8589934592 shmall>=2097152 shmmni>=4096 sem>=250,2048000,200,8192 msgmax>=65536 msgmnb>=65536 msgmni>=2048
+ibm-ace       shmmax>=268435456 shmall>=2097152 shmmni>=4096 sem>=500,256000,250,1024
+ibm-mq        shmmax>=268435456 shmall>=2097152 shmmni>=4096 sem>=32,4096,32,128
+iris          shmmax>=134217728 msgmni>=3
+mqueue-large  msg_max>=10000 msgsize_max>=102400
+nasa-cfs      msg_max>=512 queues_max>=512
+ndoutils      msgmax>=131072000 msgmnb>=131072000 msgmni>=32768
+openedge      sem>=514,2056,514,4
+opengauss     shmall>=1152921504606846720 sem>=250,6400000,1000,25600
+oracle-db     shmmax>=8589934592 shmall>=1677721 shmmni>=4096 sem>=250,32000,100,128
+postgresql    sem>=17,1156,-,68
+primecluster  msgmax>=16384 msgmnb>=4194304 msgmni>=8192
+sap-abap      shmmax>=42949672960 shmall>=10485760 shmmni>=32768 sem>=1250,256000,100,8192 msgmni>=1024
+sap-bobj      shmmax>=18446744073709551615 sem>=250,32000,32,1024 msgmni>=1024
+sap-hana      shmmax>=18446744073709551615 shmall>=1152921504606846720 shmmni>=32768
+sybase-ase    shmmax>=67108864
+timesten      shmmax>=39991547720 shmall>=9763561 shmmni>=9000 sem>=2203,281984,100,128
+tuxedo        msgmax>=32768 msgmnb>=32768
+ipc-minimal   shmmax<=1048576 shmall<=1024 shmmni<=16 sem<=32,128,32,16 msgmax<=4096 msgmnb<=4096 msgmni<=16 shm_rmid_forced=1 queues_max<=4
+mqueue-app    msg_max>=64
+";
+
+/// A line of [`SOURCES`] as `profiles show --json` has it: name and bound.
+fn stated(words: &str) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    for word in words.split_whitespace() {
+        let at = word.find(['<', '>', '=']).unwrap();
+        let (name, rest) = word.split_at(at);
+        let bound = &rest[..rest.find(|c: char| c.is_ascii_digit()).unwrap()];
+        let number = &rest[bound.len()..];
+        let dir = if name.starts_with("msg_") || name.starts_with("msgsize") || name.starts_with("queues") {
+            "fs.mqueue"
+        } else {
+            "kernel"
+        };
+        let said = |number: &str| if bound == "=" { number.to_owned() } else { format!("{bound} {number}") };
+        if name == "sem" {
+            let fields = ["semmsl", "semmns", "semopm", "semmni"].into_iter().zip(number.split(','));
+            all.extend(fields.filter(|(_, n)| *n != "-").map(|(f, n)| (format!("kernel.sem.{f}"), said(n))));
+        } else {
+            all.insert(format!("{dir}.{name}"), said(number));
+        }
+    }
+    all
+}
+
+#[test]
+fn each_says_what_its_source_says() {
+    let dir = Dir::new();
+    let mut seen = 0;
+    for (name, file) in presets() {
+        dir.file(&format!("{name}.toml"), &std::fs::read_to_string(file).unwrap());
+        let line = SOURCES.lines().find(|l| l.split_whitespace().next() == Some(&name));
+        let line = line.unwrap_or_else(|| panic!("{name}: what does its source say?"));
+        let shown = shown(&dir, &name, "16GiB");
+        let bound = |entry: &serde_json::Value| match &entry["bounds"][0] {
+            serde_json::Value::String(text) => text.clone(),
+            number => number.to_string(),
+        };
+        let entries = shown["sysctl"].as_array().unwrap().iter();
+        let found: BTreeMap<_, _> = entries.map(|e| (e["name"].as_str().unwrap().to_owned(), bound(e))).collect();
+        assert_eq!(found, stated(line.trim_start().strip_prefix(name.as_str()).unwrap()), "{name}");
+        seen += 1;
+    }
+    assert_eq!(SOURCES.lines().filter(|l| !l.is_empty()).count(), seen, "a line without a profile");
+}
