@@ -65,8 +65,13 @@ impl Group {
         }
         let stat = read("memory.stat");
         let field = |name| stat.lines().find_map(|l| l.strip_prefix(name)?.trim().parse::<u64>().ok());
-        // Before Linux 5.18 there is no sum.
-        field("kernel ").unwrap_or_else(|| self.usage() - field("anon ").expect("anon") - field("file ").expect("file"))
+        // Before Linux 5.18 there is no sum, and what there is lags behind: everything, of which the rest stays the same.
+        field("kernel ").unwrap_or_else(|| self.usage())
+    }
+
+    /// The kernel tells [`Group::kernel_bytes`] itself: cgroup version 1, or Linux 5.18.
+    fn has_sum(&self) -> bool {
+        self.v1 || std::fs::read_to_string(self.path.join("memory.stat")).expect("memory.stat").contains("\nkernel ")
     }
 
     fn container(&self, megabytes: u32) -> Container {
@@ -100,8 +105,9 @@ fn large_objects_are_charged_to_the_container() {
     run(&["--profile-file", &profile], container.state("")).expect(0);
     let taken = group.kernel_bytes() - before;
     println!("charged to the container: {taken} bytes for two sets of 32000");
-    // The kernel books ahead in steps of up to 256 KiB and gives back late.
-    assert!((4 * MIB - MIB / 2..5 * MIB).contains(&taken), "{taken}");
+    // The kernel books ahead in steps of up to 256 KiB and gives back late; the usage of a whole group is rougher.
+    let rough = if group.has_sum() { MIB / 2 } else { MIB };
+    assert!((4 * MIB - rough..4 * MIB + 2 * rough).contains(&taken), "{taken}");
 }
 
 #[test]
