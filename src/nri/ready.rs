@@ -90,14 +90,25 @@ mod tests {
     use super::*;
     use std::fs::create_dir_all;
 
-    fn path(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("oci-ipc-nri-{}-{name}", std::process::id()));
-        dir.join("ready")
+    /// A readiness file in a directory that goes with the test.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Scratch {
+            Scratch(std::env::temp_dir().join(format!("oci-ipc-nri-{}-{name}", std::process::id())).join("ready"))
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(self.0.parent().unwrap());
+        }
     }
 
     #[test]
     fn ready_only_between_set_and_clear() {
-        let path = path("between");
+        let scratch = Scratch::new("between");
+        let path = scratch.0.clone();
         let mut ready = Ready::new(path.clone());
         assert!(check(&path).is_err());
         ready.set();
@@ -108,7 +119,8 @@ mod tests {
 
     #[test]
     fn a_file_left_by_a_dead_plugin_is_not_ready() {
-        let path = path("dead");
+        let scratch = Scratch::new("dead");
+        let path = scratch.0.clone();
         create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, "1\n").unwrap();
         assert!(check(&path).unwrap_err().to_string().contains("nobody holds"));
@@ -116,7 +128,8 @@ mod tests {
 
     #[test]
     fn files_of_killed_plugins_are_swept_and_living_ones_stay() {
-        let path = path("sweep");
+        let scratch = Scratch::new("sweep");
+        let path = scratch.0.clone();
         let (dead, other) = (path.with_file_name("dead"), path.with_file_name("other"));
         create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&dead, format!("{MARK}1\n")).unwrap();
@@ -131,7 +144,8 @@ mod tests {
 
     #[test]
     fn the_old_plugin_does_not_take_the_new_ones_file() {
-        let path = path("two");
+        let scratch = Scratch::new("two");
+        let path = scratch.0.clone();
         let (mut old, mut new) = (Ready::new(path.clone()), Ready::new(path.clone()));
         old.set();
         new.set();

@@ -141,15 +141,32 @@ fn own_line(id: &str, hook: &Path, why: &str) -> String {
 mod tests {
     use super::*;
 
+    /// A runner whose hook goes with it.
+    struct Script(Runner);
+
+    impl std::ops::Deref for Script {
+        type Target = Runner;
+
+        fn deref(&self) -> &Runner {
+            &self.0
+        }
+    }
+
+    impl Drop for Script {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0.hook);
+        }
+    }
+
     /// A hook that is a shell script.
-    fn hook(name: &str, script: &str) -> Runner {
+    fn hook(name: &str, script: &str) -> Script {
         let path = std::env::temp_dir().join(format!("oci-ipc-nri-{}-{name}", std::process::id()));
         // Written by a child: a descriptor of ours, open for writing, could be in the hands of another test's child
         // when the script is run (ETXTBSY).
         let args = ["-c", r#"printf '#!/bin/sh\n%s\n' "$1" > "$0"; chmod 755 "$0""#];
         let done = std::process::Command::new("sh").args(args).arg(&path).arg(script).status();
         assert!(done.unwrap().success());
-        Runner { hook: path, options: vec!["--config".into(), "/c".into()] }
+        Script(Runner { hook: path, options: vec!["--config".into(), "/c".into()] })
     }
 
     fn prepare(runner: &Runner, sandbox: Sandbox, memory: Option<u64>, limit: Duration) -> Result<(), String> {

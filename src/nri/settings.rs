@@ -194,5 +194,6 @@ mod tests {
         assert!(error.to_string().starts_with("settings:"), "{error}");
         assert!(check(Path::new("/bin/true"), &[dir.join("x.toml")]).is_ok());
         assert!(check(Path::new("/nonexistent"), &[]).is_ok(), "nothing to check");
+        fs::remove_dir_all(&dir).unwrap();
     }
 }
