@@ -9,7 +9,7 @@ use crate::kernel::clock::microseconds;
 use crate::kernel::file::{FileError, read_regular};
 use crate::log::{self, Event};
 use crate::oci::{Moment, Spec, State, bundle};
-use crate::policy::OnError;
+use crate::policy::{Config, OnError};
 use crate::record::{self, About};
 use crate::report::{Report, Subject};
 use crate::request::annotation::Annotations;
@@ -30,15 +30,19 @@ pub fn run(options: &RequestOptions, stdin: &[u8]) -> Exit {
     match order(options, &state) {
         Ok(Some(order)) => on_behalf(&state, start, order, |_, _| ()),
         Ok(None) => Exit::Done,
-        Err(error) => refused(&state, start, &error, on_early_error(options)),
+        Err(error) => {
+            let policy = options.must_be_absolute().and_then(|()| installed::read_config(options));
+            refused(&state, start, &error, policy)
+        }
     }
 }
 
-/// What was refused before there was a namespace: logged, kept, and told as the policy says.
-pub(crate) fn refused(state: &State<'_>, start: u64, error: &Error, on_error: OnError) -> Exit {
+/// What was refused before there was a namespace: logged, kept, and told as the policy says; one that cannot be read allows
+/// nothing.
+pub(crate) fn refused(state: &State<'_>, start: u64, error: &Error, policy: Result<Config>) -> Exit {
     Event { error: Some(error), ..event(state, start) }.send();
     keep_refusal(state, error);
-    settle(state, error, on_error)
+    settle(state, error, policy.map_or(OnError::Fail, |config| config.on_error.value))
 }
 
 /// Does the job for the container of the state: logs it, keeps a failure, and ends as the policy says. `show` is for who
@@ -87,14 +91,6 @@ fn settle(state: &State<'_>, error: &Error, on_error: OnError) -> Exit {
     match (fail(Some(&state.id), error), on_error) {
         (_, OnError::Warn) => Exit::Done,
         (exit, OnError::Fail) => exit,
-    }
-}
-
-/// `on-error` for what failed before the policy was needed; a policy that cannot be read allows nothing.
-fn on_early_error(options: &RequestOptions) -> OnError {
-    match options.must_be_absolute().and_then(|()| installed::read_config(options)) {
-        Ok(config) => config.on_error.value,
-        Err(_) => OnError::Fail,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::cases::{self, Case};
 use crate::lab::{Job, Lab, SEEN, compile, find};
+use crate::{build_static, static_target};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -36,18 +37,11 @@ pub(crate) fn write(lab: &Lab, to: &Path) -> Result<()> {
 
 /// What ships, with its symbols.
 fn with_symbols() -> Result<PathBuf> {
-    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("layout");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--release", "--bin", "oci-ipc-hook", "--target", &target, "--target-dir"])
-        .arg(&dir)
-        .env("CARGO_PROFILE_RELEASE_STRIP", "none")
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .context("cargo")?;
-    ensure!(built.success(), "the static binary cannot be built");
-    Ok(dir.join(target).join("release/oci-ipc-hook"))
+    let mut cargo = build_static();
+    cargo.arg("--target-dir").arg(&dir).env("CARGO_PROFILE_RELEASE_STRIP", "none");
+    ensure!(cargo.status().context("cargo")?.success(), "the static binary cannot be built");
+    Ok(dir.join(static_target()).join("release/oci-ipc-hook"))
 }
 
 /// Functions by address.
@@ -114,20 +108,10 @@ fn without_crate_hashes(symbol: &str) -> String {
 /// The object file of musl that holds a function of another name.
 fn object_file(function: &str) -> &str {
     match function {
-        "__init_libc"
-        | "static_init_tls"
-        | "__copy_tls"
-        | "__init_tp"
-        | "libc_start_main_stage2"
-        | "libc_start_init" => {
-            if function.contains("tls") || function.contains("_tp") {
-                "__init_tls"
-            } else {
-                "__libc_start_main"
-            }
-        }
+        "__init_libc" | "libc_start_main_stage2" | "libc_start_init" => "__libc_start_main",
+        "static_init_tls" | "__copy_tls" | "__init_tp" => "__init_tls",
         "__libc_sigaction" => "sigaction",
-        "__syscall_cp" | "sccp" => "__syscall_cp",
+        "sccp" => "__syscall_cp",
         "__syscall_ret" => "syscall_ret",
         "fstatfs" => "statvfs",
         other => other,

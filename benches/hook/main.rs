@@ -153,14 +153,8 @@ fn shipped() -> Result<(PathBuf, Option<String>)> {
     if let Some(path) = std::env::var_os("OCI_IPC_HOOK_BIN") {
         return Ok((path.into(), None));
     }
-    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args(["build", "--release", "--bin", "oci-ipc-hook", "--target", &target])
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output()
-        .context("cargo")?;
-    if built.status.success() {
+    let target = static_target();
+    if build_static().output().context("cargo")?.status.success() {
         let tmp = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let target_dir = tmp.parent().context("target directory")?;
         return Ok((target_dir.join(&target).join("release/oci-ipc-hook"), None));
@@ -168,6 +162,19 @@ fn shipped() -> Result<(PathBuf, Option<String>)> {
     let note =
         format!("static musl build: the target {target} is missing; measured is the build for this machine instead");
     Ok((env!("CARGO_BIN_EXE_oci-ipc-hook").into(), Some(note)))
+}
+
+/// What ships is built for it.
+pub(crate) fn static_target() -> String {
+    format!("{}-unknown-linux-musl", std::env::consts::ARCH)
+}
+
+/// Builds what ships.
+pub(crate) fn build_static() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--bin", "oci-ipc-hook", "--target", &static_target()]);
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo
 }
 
 fn build_go(data: &Path) -> Result<()> {

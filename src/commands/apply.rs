@@ -2,7 +2,7 @@
 
 use super::cli::ApplyArgs;
 use super::output::print;
-use super::plan::{order, read_state, refuse};
+use super::plan::{order, read_state, show_refusal};
 use crate::apply::Outcome;
 use crate::error::{Exit, Result};
 use crate::hook;
@@ -10,7 +10,6 @@ use crate::installed::{self, RequestOptions};
 use crate::kernel::clock::microseconds;
 use crate::oci::State;
 use crate::plan::render;
-use crate::policy::OnError;
 use crate::report::Report;
 use crate::session::{Ready, Session};
 use std::path::Path;
@@ -30,7 +29,10 @@ fn by_hand(args: &ApplyArgs, options: &RequestOptions) -> Result<Exit> {
     let mut session = Session::new(order);
     let (ready, outcome) = match session.run() {
         Ok(done) => done,
-        Err(error) => return refuse(&session, args.json, error),
+        Err(error) => {
+            show_refusal(&session, args.json, &error)?;
+            return Err(error);
+        }
     };
     show(args, &session, &ready, &outcome)?;
     match outcome.error {
@@ -46,16 +48,14 @@ fn for_container(args: &ApplyArgs, options: &RequestOptions, path: &Path, start:
     let order = match order(Some(args.target.target()), Some(&state), args.bundle.as_deref(), options) {
         Ok(order) => order,
         Err(error) => {
-            let on_error = installed::read_config(options).map_or(OnError::Fail, |config| config.on_error.value);
-            return Ok(hook::refused(&state, start, &error, on_error));
+            return Ok(hook::refused(&state, start, &error, installed::read_config(options)));
         }
     };
     Ok(hook::on_behalf(&state, start, order, |session, result| {
         // Where nobody listens, the job is done all the same.
         let _ = match result {
             Ok((ready, outcome)) => show(args, session, ready, outcome),
-            Err(error) if args.json => print(&(Report::refused(&session.subject(), error).to_pretty_json() + "\n")),
-            Err(_) => Ok(()),
+            Err(error) => show_refusal(session, args.json, error),
         };
     }))
 }

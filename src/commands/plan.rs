@@ -43,16 +43,19 @@ pub(super) fn run(args: &PlanArgs) -> Result<Exit> {
             print(&text)?;
             Ok(if ready.plan.is_noop() { Exit::Done } else { Exit::ChangesNeeded })
         }
-        Err(error) => refuse(&session, args.json, error),
+        Err(error) => {
+            show_refusal(&session, args.json, &error)?;
+            Err(error)
+        }
     }
 }
 
 /// With `--json` the report holds the error too.
-pub(super) fn refuse(session: &Session, json: bool, error: Error) -> Result<Exit> {
-    if json {
-        print(&(Report::refused(&session.subject(), &error).to_pretty_json() + "\n"))?;
+pub(super) fn show_refusal(session: &Session, json: bool, error: &Error) -> Result<()> {
+    match json {
+        true => print(&(Report::refused(&session.subject(), error).to_pretty_json() + "\n")),
+        false => Ok(()),
     }
-    Err(error)
 }
 
 /// Makes the order of `plan` and `apply`. `target` may be left to the state.

@@ -65,8 +65,7 @@ fn containerd(state: &Path) -> Vec<Known> {
     bundles
         .filter_map(|bundle| {
             let id = bundle.file_name()?.to_str()?.to_owned();
-            let pid = read_regular(&bundle.join("init.pid"), 64).ok();
-            let pid = pid.and_then(|text| str::from_utf8(&text).ok()?.trim().parse().ok());
+            let pid = pid_in(&bundle.join("init.pid"));
             let names = kubernetes_name(&bundle).into_iter().collect();
             // Docker's containers are containerd's too; docker's own files come later and say so.
             Some(Known { engine: "containerd".to_owned(), id, names, pid, user: None })
@@ -91,8 +90,7 @@ fn containers_storage(storage: &Storage) -> Vec<Known> {
             let bundles = dirs.each_ref().map(|dir| dir.join(&entry.id).join("userdata"));
             let in_kubernetes = bundles.iter().find_map(|b| kubernetes_name(b));
             let engine = if in_kubernetes.is_some() { "cri-o" } else { "podman" };
-            let pid = read_regular(&bundles[1].join("pidfile"), 64).ok();
-            let pid = pid.and_then(|text| str::from_utf8(&text).ok()?.trim().parse().ok());
+            let pid = pid_in(&bundles[1].join("pidfile"));
             let mut names = entry.names;
             names.splice(0..0, in_kubernetes);
             let user = storage.user.clone();
@@ -100,6 +98,11 @@ fn containers_storage(storage: &Storage) -> Vec<Known> {
         }
     }
     all
+}
+
+/// The number that a pid file holds.
+fn pid_in(file: &Path) -> Option<i32> {
+    str::from_utf8(&read_regular(file, 64).ok()?).ok()?.trim().parse().ok()
 }
 
 /// `namespace/pod/container`, or `namespace/pod` for the pod's sandbox, from the annotations that kubelet's engines write.

@@ -127,16 +127,7 @@ impl Node {
     pub(crate) fn launch_plugin(&mut self) -> Result<()> {
         let log = fs::File::options().create(true).append(true).open(self.dir.join("plugin.log"))?;
         let child = Command::new(binary("oci-ipc-nri"))
-            .arg("--socket")
-            .arg(self.root.join("run/nri/nri.sock"))
-            .arg("--hook")
-            .arg(binary("oci-ipc-hook"))
-            .arg("--config")
-            .arg(self.dir.join("config.toml"))
-            .arg("--profiles-dir")
-            .arg(self.dir.join("profiles.d"))
-            .arg("--ready-file")
-            .arg(self.ready_file())
+            .args(plugin_options(self.root.join("run/nri/nri.sock"), &self.dir, self.ready_file()))
             .stderr(log)
             .stdin(Stdio::null())
             .spawn()?;
@@ -299,6 +290,22 @@ pub(crate) fn binary(name: &str) -> PathBuf {
         None if name == "oci-ipc-nri" => env!("CARGO_BIN_EXE_oci-ipc-nri").into(),
         None => env!("CARGO_BIN_EXE_oci-ipc-hook").into(),
     }
+}
+
+/// The plugin's options, with policy and profiles of `dir`.
+pub(crate) fn plugin_options(socket: PathBuf, dir: &Path, ready_file: PathBuf) -> [PathBuf; 10] {
+    [
+        "--socket".into(),
+        socket,
+        "--hook".into(),
+        binary("oci-ipc-hook"),
+        "--config".into(),
+        dir.join("config.toml"),
+        "--profiles-dir".into(),
+        dir.join("profiles.d"),
+        "--ready-file".into(),
+        ready_file,
+    ]
 }
 
 /// Standard output of a program that has to succeed.

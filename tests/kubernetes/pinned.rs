@@ -2,7 +2,7 @@
 
 use crate::api::{LinuxNamespace, LinuxPodSandbox, PodSandbox};
 use crate::manifests::Test;
-use crate::node::{binary, output};
+use crate::node::{binary, output, plugin_options};
 use crate::runtime::Connection;
 use anyhow::{Context as _, Result, ensure};
 use std::fs;
@@ -63,16 +63,7 @@ impl Pinned {
             .args(["--mount", "--propagation", "private", "sh", "-c"])
             .arg("mount -t tmpfs -o mode=755 tmpfs /run && exec \"$0\" \"$@\"")
             .arg(binary("oci-ipc-nri"))
-            .arg("--socket")
-            .arg(self.dir.join("nri.sock"))
-            .arg("--hook")
-            .arg(binary("oci-ipc-hook"))
-            .arg("--config")
-            .arg(self.dir.join("config.toml"))
-            .arg("--profiles-dir")
-            .arg(self.dir.join("profiles.d"))
-            .arg("--ready-file")
-            .arg(self.dir.join("ready"))
+            .args(plugin_options(self.dir.join("nri.sock"), &self.dir, self.dir.join("ready")))
             .stderr(Stdio::null())
             .spawn()?;
         self.plugin = Some(plugin);
