@@ -149,7 +149,7 @@ pub fn unreadable(name: &str, error: &FileError) -> Error {
             let path = parent.as_deref().unwrap_or(name);
             format!("chown root:root {path} && chmod go-w {path}")
         }
-        FileError::TooLarge(_) => "split it".to_owned(),
+        FileError::TooLarge(_) => "make it smaller".to_owned(),
         FileError::NotRegular => "name a regular file".to_owned(),
         FileError::Io(..) => "see whether the hook may read it".to_owned(),
     };
