@@ -10,6 +10,8 @@ use crate::request::{Authority, By, Profile};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+/// S_ISVTX, see inode(7).
+const STICKY: u32 = 0o1000;
 /// The administrator's policy.
 pub const CONFIG_FILE: &str = "/etc/oci-ipc-hook/config.toml";
 /// Directories of profiles; the first that has a name wins.
@@ -144,10 +146,16 @@ pub fn unreadable(name: &str, error: &FileError) -> Error {
             "in a user namespace root's files count as such only below {} and {}: move it there, or into a directory of the user",
             PROFILE_DIRS[0], PROFILE_DIRS[1]
         ),
-        FileError::Untrusted { directory, .. } => {
+        // Such as /tmp, which is as it should be.
+        FileError::Untrusted { directory: true, mode, .. } if mode & STICKY != 0 => {
+            "move it to a directory that only root or the running user can write to".to_owned()
+        }
+        FileError::Untrusted { owner, directory, .. } => {
             let parent = Path::new(name).parent().filter(|_| *directory).map(Path::to_string_lossy);
             let path = parent.as_deref().unwrap_or(name);
-            format!("chown root:root {path} && chmod go-w {path}")
+            let own = [0, nix::unistd::geteuid().as_raw()].contains(owner);
+            let chown = if own { String::new() } else { format!("chown root:root {path} && ") };
+            format!("{chown}chmod go-w {path}")
         }
         FileError::TooLarge(_) => "make it smaller".to_owned(),
         FileError::NotRegular => "name a regular file".to_owned(),

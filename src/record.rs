@@ -135,7 +135,7 @@ impl About {
             objects,
             report,
         };
-        serde_json::to_string(&record).unwrap_or_default()
+        crate::text::escape_json(serde_json::to_string(&record).unwrap_or_default())
     }
 }
 

@@ -4,6 +4,7 @@ use crate::apply::{After, Ending, Outcome};
 use crate::error::{Error, Exit};
 use crate::ipc::{Existing, Kind, NamespaceId, ObjectSpec, Owner, Shape, SysctlValue};
 use crate::plan::{Change, Plan, Step};
+use crate::text;
 use serde::{Serialize, Serializer};
 
 /// Name and version of the format.
@@ -20,6 +21,11 @@ impl Serialize for Integer {
             n => serializer.serialize_str(&n.to_string()),
         }
     }
+}
+
+/// JSON for reading, safe to show on a terminal (see [`text::escape_json`]).
+pub fn pretty(value: &impl Serialize) -> String {
+    text::escape_json(serde_json::to_string_pretty(value).unwrap_or_default())
 }
 
 /// What is known of the run besides plan and outcome.
@@ -150,12 +156,12 @@ impl<'r> Report<'r> {
 
     /// One line of JSON, without a newline.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_default()
+        text::escape_json(serde_json::to_string(self).unwrap_or_default())
     }
 
     /// JSON for reading, over several lines.
     pub fn to_pretty_json(&self) -> String {
-        serde_json::to_string_pretty(self).unwrap_or_default()
+        pretty(self)
     }
 }
 

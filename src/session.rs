@@ -11,6 +11,7 @@ use crate::kernel::limits::{QueueLimit, page_size};
 use crate::kernel::namespace::Joined;
 use crate::kernel::{Ipc, SysError};
 use crate::oci::{IpcNamespace, Spec};
+use crate::plan::allowed::Setting;
 use crate::plan::charge::{self, Room};
 use crate::plan::words::Origin;
 use crate::plan::{self, Action, Change, Facts, Needs, Plan};
@@ -113,6 +114,11 @@ impl Session {
     /// The policy.
     pub fn config(&self) -> &Config {
         &self.order.config
+    }
+
+    /// What decides about a plan beside the policy, for words about it.
+    pub fn setting(&self, ready: &Ready) -> Setting {
+        Setting { shared: self.found.as_ref().is_some_and(|found| found.shared), container_pays: ready.payer.is_some() }
     }
 
     /// Joins the namespace, looks at it and makes the plan. Changes nothing.
@@ -374,7 +380,8 @@ fn give_up_rights(plan: &Plan, record: bool) -> Result<()> {
         }
         keep = keep.and(CapSet::SETPCAP);
         keep = keep.and(match spec.id.kind() {
-            Kind::Mqueue => CapSet::DAC_OVERRIDE.and(CapSet::FOWNER).and(CapSet::SYS_RESOURCE),
+            // Without SYS_RESOURCE: RLIMIT_MSGQUEUE is raised by now, and the kernel holds the run to the namespace's limits.
+            Kind::Mqueue => CapSet::DAC_OVERRIDE.and(CapSet::FOWNER),
             _ => CapSet::IPC_OWNER,
         });
     }

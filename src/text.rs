@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Escapes what could forge or hide part of a one-line message: control bytes (C0, DEL, C1), line and paragraph
-/// separators, and bidirectional overrides. Borrowed when there is nothing to escape.
+/// separators, marks of text direction, and characters that cannot be seen. Borrowed when there is nothing to escape.
 ///
 /// ```
 /// assert_eq!(oci_ipc_hook::text::escape("a\nb\u{1b}[1m"), "a\\nb\\x1b[1m");
@@ -29,9 +29,46 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// JSON whose strings hold nothing that [`escape`] would escape: a terminal shows it as it is. The data stay the same.
+///
+/// ```
+/// assert_eq!(oci_ipc_hook::text::escape_json("\"a\u{9b}\u{e0041}ö\"".into()), "\"a\\u009b\\udb40\\udc41ö\"");
+/// ```
+pub fn escape_json(json: String) -> String {
+    // The rest of ASCII is escaped in strings already, and newlines between them stay.
+    let hostile = |c: char| c == '\x7f' || !c.is_ascii() && is_hostile(c);
+    if json.bytes().all(|b| b < 0x7f) || !json.chars().any(hostile) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        match hostile(c) {
+            true => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            }
+            false => out.push(c),
+        }
+    }
+    out
+}
+
+/// Control characters and those that format but are not seen (Unicode's general categories Cc, Zl, Zp and most of Cf).
 fn is_hostile(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(
+            c,
+            '\u{ad}'
+                | '\u{61c}'
+                | '\u{180e}'
+                | '\u{200b}'..='\u{200f}'
+                | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}'
+                | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 /// At most `max` characters of `text`, with an ellipsis when some were left off.
@@ -80,6 +117,7 @@ mod tests {
     #[test]
     fn escapes_every_control_and_override() {
         assert_eq!(escape("\0\x7f\u{9b}\u{202e}\u{2028}"), "\\x00\\x7f\\x9b\\u{202e}\\u{2028}");
+        assert_eq!(escape("\u{61c}\u{200b}\u{feff}\u{ad}"), "\\u{61c}\\u{200b}\\u{feff}\\xad");
         assert!(matches!(escape("plain /q-1"), Cow::Borrowed(_)));
     }
 

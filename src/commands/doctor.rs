@@ -4,6 +4,7 @@ use super::cli::DoctorArgs;
 use super::output::print;
 use crate::doctor::{Question, examine};
 use crate::error::{Exit, Result};
+use crate::report;
 use std::path::Path;
 
 pub(super) fn run(args: &DoctorArgs) -> Result<Exit> {
@@ -12,7 +13,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<Exit> {
         asked.then(|| Question::new(args.state.as_deref(), args.bundle.as_deref(), &args.annotation)).transpose()?;
     let diagnosis = examine(Path::new("/"), question.as_ref());
     match args.json {
-        true => print(&(serde_json::to_string_pretty(&diagnosis).unwrap_or_default() + "\n"))?,
+        true => print(&(report::pretty(&diagnosis) + "\n"))?,
         false => print(&diagnosis.text())?,
     }
     Ok(diagnosis.exit())

@@ -36,7 +36,7 @@ pub(super) fn run(args: &PlanArgs) -> Result<Exit> {
                 false => [
                     render::text(&ready.plan),
                     words::text(&ready.plan, &ready.origin()),
-                    allowed::text(&ready.plan, session.config()),
+                    allowed::text(&ready.plan, session.config(), session.setting(&ready)),
                 ]
                 .concat(),
             };

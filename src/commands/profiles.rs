@@ -11,7 +11,7 @@ use crate::installed::{self, RequestOptions};
 use crate::ipc::SysctlValue;
 use crate::kernel::limits::{memory_total, page_size};
 use crate::plan::render::spec_text;
-use crate::report::Integer;
+use crate::report::{self, Integer};
 use crate::request::amount::parse_size;
 use crate::request::annotation::ProfileName;
 use crate::request::{Authority, FileWish, Memory, ObjectWish, Profile, Target, merge};
@@ -53,7 +53,7 @@ fn list(options: &RequestOptions, json: bool) -> Result<Exit> {
     let entries: Vec<_> = files.into_iter().map(|(name, file)| entry(options, name, file)).collect();
     let exit = if entries.iter().any(|e| e.error.is_some()) { Exit::BadInput } else { Exit::Done };
     if json {
-        print(&(serde_json::to_string_pretty(&entries).unwrap_or_default() + "\n"))?;
+        print(&(report::pretty(&entries) + "\n"))?;
         return Ok(exit);
     }
     let width = entries.iter().map(|e| e.name.len()).max().unwrap_or(4).max(4);
@@ -199,5 +199,5 @@ fn shown_json(name: &ProfileName, profile: &Profile, memory: &Memory, targets: &
         "name": name.as_str(), "description": profile.description, "source": profile.source,
         "memory": Integer(memory.bytes), "sysctl": sysctls, "objects": objects, "notes": notes,
     });
-    serde_json::to_string_pretty(&value).unwrap_or_default()
+    report::pretty(&value)
 }

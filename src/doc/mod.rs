@@ -123,6 +123,15 @@ impl Place<'_> {
         }
     }
 
+    /// A sysctl that stands unquoted as a key of `table`: TOML takes `kernel.sem` for a table `kernel`.
+    pub fn unquoted_sysctl(&self, key: &Key<'_>, node: &Node<'_>, table: &str) -> Option<Error> {
+        let unquoted = matches!(node.value, Value::Table(_)) && matches!(key.name.as_ref(), "kernel" | "fs");
+        unquoted.then(|| {
+            let error = self.error(key.at, &format!("{table}.{}", key.name), "a sysctl's name stands in quotes");
+            error.remedy("write \"kernel.shmmax\" = …, with the quotes")
+        })
+    }
+
     /// The string, or an error.
     pub fn text<'n>(&self, node: &'n Node<'_>, what: impl fmt::Display) -> Result<&'n str, Error> {
         match &node.value {

@@ -1,4 +1,4 @@
-//! TOML 1.0 into the tree, from the events of `toml_parser`. Table redefinition follows the TOML specification.
+//! TOML 1.1 into the tree, from the events of `toml_parser`. Table redefinition follows the TOML specification.
 
 use super::{Key, MAX_DEPTH, MAX_KEYS, Node, Place, Position, Table, Value};
 use crate::error::Error;

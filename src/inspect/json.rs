@@ -6,7 +6,7 @@ use super::{Seen, Use, View};
 use crate::ipc::{Mode, NamespaceId, Sysctl, SysctlValue};
 use crate::kernel::listing::MqueueRecord;
 use crate::kernel::sysvipc::{Common, MsgRecord, SemRecord, ShmRecord};
-use crate::report::Integer;
+use crate::report::{self, Integer};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 use std::io::{self, Write};
@@ -47,13 +47,13 @@ fn list(out: &mut impl Write, name: &str, texts: &[Vec<u8>]) -> io::Result<()> {
 
 /// One namespace.
 pub fn namespace(view: &View) -> Vec<u8> {
-    serde_json::to_vec_pretty(&Namespace::new(view)).unwrap_or_default()
+    report::pretty(&Namespace::new(view)).into_bytes()
 }
 
 /// One that could not be looked at.
 pub fn refused(id: NamespaceId, pids: &[i32], error: &str) -> Vec<u8> {
     let value = serde_json::json!({ "dev": Integer(id.dev), "ino": Integer(id.ino), "pids": pids, "error": error });
-    serde_json::to_vec_pretty(&value).unwrap_or_default()
+    report::pretty(&value).into_bytes()
 }
 
 #[derive(Serialize)]

@@ -119,11 +119,11 @@ pub struct TrustedDir {
 }
 
 impl TrustedDir {
-    /// Opens a directory that must, as its files, belong to root or the running user and not be writable by others; its
-    /// group may write only if that is root's. No link is followed on the way to it.
+    /// Opens a directory that must, as its files, belong to root or the running user and not be writable by its group or
+    /// others. No link is followed on the way to it.
     ///
     /// `built_in`: one of the program's own directories. In a user namespace root's files there show the overflow id, which
-    /// then counts as root's if neither group nor others may write.
+    /// then counts as root's.
     pub fn open(path: &Path, built_in: bool) -> Result<TrustedDir, FileError> {
         let how = OpenHow::new()
             .flags(OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC)
@@ -140,6 +140,7 @@ impl TrustedDir {
             .resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_BENEATH);
         let fd = openat2(&self.fd, name, how).map_err(|e| FileError::from_open("open", e))?;
         let stat = stat(&fd)?;
+        regular(&stat)?;
         check_trust(&stat, self.built_in)?;
         read_known(&fd, &stat, limit)
     }
@@ -158,7 +159,7 @@ pub fn read_trusted(path: &Path, built_in: bool, limit: usize) -> Result<Vec<u8>
 fn check_trust(stat: &FileStat, built_in: bool) -> Result<(), FileError> {
     let own = || nix::unistd::geteuid().as_raw();
     let overflow_is_root = || built_in && in_user_namespace();
-    if is_trusted((stat.st_uid, stat.st_gid, stat.st_mode), own, overflow_is_root) {
+    if is_trusted((stat.st_uid, stat.st_mode), own, overflow_is_root) {
         Ok(())
     } else {
         let directory = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits();
@@ -166,20 +167,10 @@ fn check_trust(stat: &FileStat, built_in: bool) -> Result<(), FileError> {
     }
 }
 
-/// The rule itself, for a file of this owner, group and mode.
-fn is_trusted(
-    (uid, gid, mode): (u32, u32, u32),
-    own: impl FnOnce() -> u32,
-    overflow_is_root: impl FnOnce() -> bool,
-) -> bool {
-    if mode & 0o002 != 0 {
-        return false;
-    }
-    let group_writes = mode & 0o020 != 0;
-    if uid == 0 || uid == own() {
-        return !group_writes || gid == 0;
-    }
-    uid == OVERFLOW_ID && !group_writes && overflow_is_root()
+/// The rule itself, for a file of this owner and mode. Whatever the group is: a POSIX ACL that lets somebody else write
+/// shows as the group's right.
+fn is_trusted((uid, mode): (u32, u32), own: impl FnOnce() -> u32, overflow_is_root: impl FnOnce() -> bool) -> bool {
+    mode & 0o022 == 0 && (uid == 0 || uid == own() || (uid == OVERFLOW_ID && overflow_is_root()))
 }
 
 /// True in a user namespace that maps ids to others.
@@ -192,10 +183,15 @@ pub(super) fn stat(fd: &OwnedFd) -> Result<FileStat, FileError> {
     fstat(fd).map_err(|e| FileError::Io("fstat", e))
 }
 
-pub(super) fn read_known(fd: &OwnedFd, stat: &FileStat, limit: usize) -> Result<Vec<u8>, FileError> {
-    if stat.st_mode & SFlag::S_IFMT.bits() != SFlag::S_IFREG.bits() {
-        return Err(FileError::NotRegular);
+fn regular(stat: &FileStat) -> Result<(), FileError> {
+    match stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits() {
+        true => Ok(()),
+        false => Err(FileError::NotRegular),
     }
+}
+
+pub(super) fn read_known(fd: &OwnedFd, stat: &FileStat, limit: usize) -> Result<Vec<u8>, FileError> {
+    regular(stat)?;
     let size = usize::try_from(stat.st_size).unwrap_or(usize::MAX);
     if size > limit {
         return Err(FileError::TooLarge(limit));

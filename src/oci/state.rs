@@ -11,6 +11,8 @@ use std::fmt;
 
 /// Largest state that is read, in bytes.
 pub const MAX_STATE: usize = 1 << 20;
+/// Longest container id, in bytes: runtimes name a directory after it, so theirs have 255 at most.
+pub const MAX_ID: usize = 1024;
 /// Prefix of the annotations that are ours.
 pub const ANNOTATION_PREFIX: &str = "io.oci-ipc-hook.";
 
@@ -69,7 +71,7 @@ impl<'s> State<'s> {
     /// Reads a state.
     ///
     /// # Errors
-    /// Not UTF-8, not JSON, too large, or without an id.
+    /// Not UTF-8, not JSON, too large, without an id, or with one that no runtime gives.
     pub fn parse(bytes: &'s [u8]) -> Result<State<'s>> {
         let bad = |why: String| {
             Error::bad_input("state", why).remedy("the runtime passes the OCI state as JSON on standard input")
@@ -83,6 +85,9 @@ impl<'s> State<'s> {
         }
         let raw: Raw<'s> = serde_json::from_str(text).map_err(|e| bad(format!("not an OCI state: {e}")))?;
         let id = raw.id.filter(|id| !id.0.is_empty()).ok_or_else(|| bad("has no id".into()))?;
+        if id.0.len() > MAX_ID {
+            return Err(bad(format!("an id of more than {MAX_ID} bytes")));
+        }
         Ok(State {
             id: id.0,
             pid: raw.pid,

@@ -9,12 +9,25 @@ use std::fmt::Write as _;
 /// Most steps that are named for one rule.
 const MAX_NAMES: usize = 8;
 
+/// What decides beside the plan and the policy.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Others use the namespace too.
+    pub shared: bool,
+    /// The container's control group pays for the kernel memory.
+    pub container_pays: bool,
+}
+
 /// A line for each rule that allows steps of the plan, in their order, and one for the kernel memory they cost. Empty when
 /// nothing is to be done.
-pub fn text(plan: &Plan, policy: &Config) -> String {
+pub fn text(plan: &Plan, policy: &Config, setting: Setting) -> String {
     let mut rules: Vec<(String, Vec<String>)> = Vec::new();
     for step in plan.steps.iter().filter(|s| s.action != Action::None) {
-        let why = reason(step, policy);
+        let mut why = reason(step, policy);
+        if setting.shared && lowers(step) {
+            let _ =
+                write!(why, "; lowers a limit of a shared namespace ({})", policy.place_of(&policy.lower_in_shared));
+        }
         match rules.iter_mut().find(|(rule, _)| *rule == why) {
             Some((_, steps)) => steps.push(step.what()),
             None => rules.push((why, vec![step.what()])),
@@ -31,14 +44,11 @@ pub fn text(plan: &Plan, policy: &Config) -> String {
     }
     let memory = charge::kernel_memory(plan);
     if memory > 0 {
-        let payer = match charge::is_due(memory, policy) {
-            true => "charged to the container's memory cgroup",
-            false => "charged to the hook's own memory cgroup",
-        };
+        let payer = if setting.container_pays { "the container's" } else { "the hook's own" };
         let (most, above) = (&policy.ceiling.kernel_memory, &policy.charge_above);
         let _ = writeln!(
             out,
-            "kernel memory: {memory} bytes of at most {} ({}), {payer} (above {}: {})",
+            "kernel memory: {memory} bytes of at most {} ({}), charged to {payer} memory cgroup (the container's above {}: {})",
             most.value,
             policy.place_of(most),
             above.value,
@@ -46,6 +56,13 @@ pub fn text(plan: &Plan, policy: &Config) -> String {
         );
     }
     out
+}
+
+fn lowers(step: &Step) -> bool {
+    match step.change {
+        Change::Sysctl { before, wanted, .. } => (0..4).any(|index| wanted.field(index) < before.field(index)),
+        Change::Object { .. } => false,
+    }
 }
 
 fn reason(step: &Step, policy: &Config) -> String {

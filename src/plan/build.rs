@@ -30,9 +30,10 @@ pub fn build(request: &Request, facts: &Facts<'_>) -> Result<Plan> {
         }
     }
     plan.steps.append(&mut replacements);
+    // First what may not be, then what cannot be.
+    check::totals(&plan, facts)?;
     check::rmid_forced(&plan, facts)?;
     limits::check(&plan, facts)?;
-    check::totals(&plan, facts)?;
     check::warn(&mut plan, facts);
     Ok(plan)
 }

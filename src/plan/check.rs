@@ -92,7 +92,7 @@ pub(super) fn ceiling(target: &Target, before: SysctlValue, wanted: SysctlValue,
     for (index, range) in target.asked() {
         let (from, to, most) = (before.field(index), wanted.field(index), ceiling.field(index));
         let by_container = range.by(from).is_some_and(|by| by.authority() == Authority::Container);
-        if by_container && from != to && to > most {
+        if by_container && to > from && to > most {
             return Err(facts
                 .policy
                 .denied(&target.field_name(index), &format!("above the ceiling of {most}"), rule)

@@ -167,7 +167,7 @@ impl Config {
                 "shm-bytes" => ceiling.shm_bytes.set(node, size(place, node, "policy.ceiling.shm-bytes")?),
                 "kernel-memory" => ceiling.kernel_memory.set(node, size(place, node, "policy.ceiling.kernel-memory")?),
                 name => {
-                    let Ok(sysctl) = name.parse::<Sysctl>() else { return Err(unknown_ceiling(place, key)) };
+                    let Ok(sysctl) = name.parse::<Sysctl>() else { return Err(unknown_ceiling(place, key, node)) };
                     ceiling.sysctls[sysctl.index()].set(node, sysctl_ceiling(place, node, sysctl, page_size)?);
                 }
             }
@@ -213,10 +213,11 @@ fn pattern(place: Place<'_>, node: &Node<'_>) -> Result<String> {
     Ok(text.to_owned())
 }
 
-fn unknown_ceiling(place: Place<'_>, key: &Key<'_>) -> Error {
+fn unknown_ceiling(place: Place<'_>, key: &Key<'_>, node: &Node<'_>) -> Error {
     let mut known = Sysctl::ALL.map(Sysctl::name).to_vec();
     known.extend(["objects", "shm-bytes", "kernel-memory"]);
-    place.unknown_key(key, "policy.ceiling", &known)
+    let unquoted = place.unquoted_sysctl(key, node, "policy.ceiling");
+    unquoted.unwrap_or_else(|| place.unknown_key(key, "policy.ceiling", &known))
 }
 
 /// The largest value that containers may write: a literal in the notation of profiles, without a bound, or `"denied"`.
@@ -357,6 +358,10 @@ when = "always"
             ("[policy]\nallowed-profiles = [\"\"]\n", "c.toml:3:21: policy.allowed-profiles: found \"\": no profile"),
             ("[record]\nwhen = 1\n", "c.toml:3:8: record.when: wanted a string, found a number"),
             ("[charge]\nx = 1\n", "c.toml:3:1: charge.x: unknown key; known here: container-cgroup-above"),
+            (
+                "[policy.ceiling]\nkernel.shmmax = 1\n",
+                "c.toml:3:1: policy.ceiling.kernel: a sysctl's name stands in quotes; write \"kernel.shmmax\" = …",
+            ),
         ] {
             let error = err(body);
             assert!(error.starts_with(says), "{body}\n got {error}\nwant {says}");

@@ -67,11 +67,17 @@ impl Range {
         self.exact.is_none() && self.low.is_none() && self.high.is_none()
     }
 
-    /// Whose word moves `current`, or stands behind the range at all.
+    /// Whose word moves `current`, or stands behind the range at all; of several, the one with most authority.
     pub fn by(&self, current: u64) -> Option<&By> {
-        let low = self.low.as_ref().filter(|l| l.value > current);
-        let high = self.high.as_ref().filter(|h| h.value < current);
-        self.exact.as_ref().or(low).or(high).or(self.low.as_ref()).or(self.high.as_ref()).map(|l| &l.by)
+        let to = self.nearest(current);
+        let moves = |bound: &Bound| match bound {
+            Bound::Exact => true,
+            Bound::AtLeast => to > current,
+            Bound::AtMost => to < current,
+        };
+        let movers = self.limits().filter(|(bound, limit)| limit.value == to && moves(bound));
+        let limit = movers.map(|(_, limit)| limit).min_by_key(|limit| &limit.by);
+        limit.or(self.low.as_ref()).or(self.high.as_ref()).map(|l| &l.by)
     }
 
     /// Everyone who asks, with what they ask.
@@ -209,7 +215,7 @@ fn contradiction(name: &str, (bound_a, a): Wanted<'_>, (bound_b, b): Wanted<'_>)
         .remedy("use one of the profiles, or loosen one of the two")
 }
 
-/// Sorts by id; the same object twice must be identical, and the source that sorts first stands for both.
+/// Sorts by id; the same object twice must be identical, and the one with more authority stands for both.
 fn unique(mut objects: Vec<ObjectWish>) -> Result<Vec<ObjectWish>> {
     objects.sort_unstable_by(|a, b| (&a.id, &a.by).cmp(&(&b.id, &b.by)));
     for pair in objects.windows(2) {

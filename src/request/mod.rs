@@ -13,12 +13,13 @@ pub use profile::{FileWish, IfExists, ObjectWish, OnStop, Profile, SysctlWish};
 use std::fmt;
 use std::rc::Rc;
 
-/// Where a wish comes from: `profile:db2:12` or `annotation:io.oci-ipc-hook.objects`.
+/// Where a wish comes from: `profile:db2:12` or `annotation:io.oci-ipc-hook.objects`. Of two that wish the same, the one
+/// with more authority sorts first, and stands for both.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct By {
+    authority: Authority,
     source: Rc<str>,
     line: u32,
-    authority: Authority,
 }
 
 /// On whose word a wish is made; decides which rules of the policy bind it.
@@ -35,7 +36,7 @@ pub enum Authority {
 impl By {
     /// From a named source; `line` 0 = no line.
     pub fn new(source: Rc<str>, line: u32, authority: Authority) -> By {
-        By { source, line, authority }
+        By { authority, source, line }
     }
 
     /// The same source at another line.

@@ -208,12 +208,8 @@ impl Reader<'_> {
     }
 
     fn unknown_sysctl(&self, key: &doc::Key<'_>, node: &Node<'_>) -> Error {
-        // [sysctl] with kernel.sem = … unquoted is a table `kernel` in TOML.
-        if matches!(node.value, Value::Table(_)) && matches!(key.name.as_ref(), "kernel" | "fs") {
-            let error = self.place.error(key.at, &format!("sysctl.{}", key.name), "a sysctl's name stands in quotes");
-            return error.remedy("write \"kernel.shmmax\" = …, with the quotes");
-        }
-        self.place.unknown_key(key, "sysctl", &Sysctl::ALL.map(Sysctl::name))
+        let unquoted = self.place.unquoted_sysctl(key, node, "sysctl");
+        unquoted.unwrap_or_else(|| self.place.unknown_key(key, "sysctl", &Sysctl::ALL.map(Sysctl::name)))
     }
 
     fn wished(&self, sysctl: Sysctl, node: &Node<'_>) -> Result<Wished> {

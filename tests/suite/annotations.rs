@@ -46,6 +46,21 @@ impl Attack {
     }
 }
 
+/// What a terminal would obey, or not show, stays an escape of JSON; a reader gets the text as it was.
+#[test]
+fn reports_show_hostile_names_escaped() {
+    let attack = Attack::new();
+    let name = "/\u{9b}2J\u{202e}\u{61c}\u{e0041}\u{7f}ö";
+    let value = serde_json::json!({ "mqueue": [{ "name": name, "owner": "0:0" }] }).to_string();
+    let annotations = serde_json::json!({ OBJECTS: value });
+    let state = attack.container.state(&format!(",\"annotations\":{annotations}"));
+    let state = attack.dir.file("state.json", &state);
+    let ran = run(&["plan", "--json", "--state", &state, "--config", &attack.policy], "").expect(10);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    assert_eq!(report["steps"][0]["name"], name);
+    assert!(ran.stdout.contains(r#"\u009b2J\u202e\u061c\udb40\udc41\u007fö"#), "{}", ran.stdout);
+}
+
 /// What must never change.
 fn host() -> Vec<String> {
     let files = ["kernel/core_pattern", "kernel/msgmax", "kernel/sem", "kernel/shmmax", "fs/mqueue/msg_max"];

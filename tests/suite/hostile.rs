@@ -24,6 +24,9 @@ fn states_that_are_none() {
         "no such process",
     );
     refused(r#"{"pid":77}"#, 2, "has no id");
+    let long = |length| format!(r#"{{"id":"{}","pid":2147483647}}"#, "x".repeat(length));
+    refused(long(1025), 2, "an id of more than 1024 bytes");
+    refused(long(1024), 4, "no such process");
 }
 
 #[test]

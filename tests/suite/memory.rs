@@ -260,10 +260,36 @@ fn bombs_are_refused_before_they_are_built() {
     let state = |json: &str| container.state(&format!(r#","annotations":{{"io.oci-ipc-hook.objects":"{json}"}}"#));
     let many = state(&format!("{{\\\"msg\\\":[{}]}}", list(1900)));
     run(&["--config", &policy], many).expect(3).says("objects: wanted 1900: above the ceiling of 64");
+    let names =
+        (1..=65).map(|n| format!("{{\\\"name\\\":\\\"/q{n}\\\",\\\"owner\\\":\\\"0:0\\\"}}")).collect::<Vec<_>>();
+    let queues = state(&format!("{{\\\"mqueue\\\":[{}]}}", names.join(",")));
+    run(&["--config", &policy], queues).expect(3).says("objects: wanted 65: above the ceiling of 64");
+    let long = r#"{\"mqueue\":[{\"name\":\"/q\",\"max-messages\":65536,\"message-size\":16777216,\"owner\":\"0:0\"}]}"#;
+    run(&["--config", &policy], state(long)).expect(1).says("fs.mqueue.msg_max");
+    // Each below every ceiling; it is the sum that is not.
+    let full = |count: u32| list(count).replace("owner", "nsems\\\":32000,\\\"owner");
+    let sum = state(&format!("{{\\\"sem\\\":[{}]}}", full(9)));
+    run(&["--config", &policy], sum).expect(3).says("kernel memory: wanted").says("above the ceiling of 16777216");
     let tall = state(r#"{\"sem\":[{\"key\":1,\"nsems\":2147483647,\"owner\":\"0:0\"}]}"#);
-    run(&["--config", &policy], tall).expect(1).says("SEMMSL");
+    run(&["--config", &policy], tall).expect(3).says("kernel memory: wanted").says("above the ceiling of 16777216");
     let wide = state(r#"{\"sem\":[{\"key\":1,\"nsems\":32001,\"owner\":\"0:0\"}]}"#);
     run(&["--config", &policy], wide).expect(1).says("SEMMSL");
+    assert_eq!(container.everything(), before);
+}
+
+/// A process with CAP_SYS_RESOURCE would not be held to the limit.
+#[test]
+fn queues_that_are_there_count_too() {
+    if !is_root() {
+        return skip("needs root, to make queues of other users");
+    }
+    let (container, dir) = (Container::new(), Dir::new());
+    let full = format!("[sysctl]\n\"fs.mqueue.queues_max\" = 2\n{}", queues(2, 64_005));
+    run(&["--profile-file", &dir.profile(&full)], container.state("")).expect(0);
+    let before = container.everything();
+    let more = dir.profile(&format!("[sysctl]\n\"kernel.msgmax\" = 9000\n{}", queues(3, 64_005)));
+    let ran = run(&["--profile-file", &more], container.state("")).expect(1);
+    ran.says("mqueue /q3: wanted").says("the limit fs.mqueue.queues_max of this namespace is reached (mq_open: ENOSPC");
     assert_eq!(container.everything(), before);
 }
 

@@ -104,9 +104,44 @@ fn a_ceiling_binds_whoever_moves_the_value() {
         assert!(plan(vec![profile(authority, "\"kernel.msgmax\" = 50000")]).is_ok(), "the administrator's word");
         let (low, lower) = (profile(authority, "\"kernel.msgmax\" = \">= 50000\""), annotation(">= 9001"));
         assert!(plan(vec![low.clone(), lower]).is_ok(), "the container adds nothing to it");
-        let error = plan(vec![low, annotation(">= 50001")]).unwrap_err().to_string();
+        let error = plan(vec![low.clone(), annotation(">= 50001")]).unwrap_err().to_string();
         assert!(error.starts_with("kernel.msgmax: wanted 50001, found 8192: above the ceiling of 9000"), "{error}");
+        let exactly = profile(authority, "\"kernel.msgmax\" = 50000");
+        for (theirs, own) in [(&low, ">= 50000"), (&low, "50000"), (&exactly, "50000"), (&exactly, ">= 50000")] {
+            for profiles in [vec![theirs.clone(), annotation(own)], vec![annotation(own), theirs.clone()]] {
+                let plan = plan(profiles).unwrap();
+                assert_eq!(plan.steps[0].by.authority(), authority, "{own}: the administrator asks for the same");
+            }
+        }
     }
+}
+
+#[test]
+fn an_object_of_the_administrators_is_not_the_containers() {
+    for authority in [Authority::Administrator, Authority::Named] {
+        let by = By::new(Rc::from("profile:p"), 0, authority);
+        let profile = Profile::parse_toml("p", "format = 1\n[[msg]]\nkey = 1\n", &by).unwrap();
+        let key = "io.oci-ipc-hook.objects".into();
+        let value = r#"{"msg":[{"key":1}]}"#.into();
+        let annotation = Annotations::parse(&[Annotation { key, value }]).unwrap().inline;
+        let plan = under("objects = 0").plan_of(&merge(vec![annotation, profile], None, 4096).unwrap()).unwrap();
+        assert_eq!(plan.steps[0].by.authority(), authority);
+    }
+}
+
+#[test]
+fn a_ceiling_does_not_keep_a_value_up() {
+    let mut world = under("\"kernel.shmmax\" = \"16GiB\"\n\"kernel.sem\" = \"32000 1024000000 10 32000\"");
+    for (sysctl, value) in
+        [(Sysctl::Shmmax, "32GiB"), (Sysctl::Shmmax, "<= 32GiB"), (Sysctl::Sem, "32000 1024000000 400 32000")]
+    {
+        assert_eq!(world.plan_of(&self::sysctl(sysctl, value)).unwrap().steps[0].action, Action::Set, "{value}");
+    }
+    refuses(
+        world.plan_of(&sysctl(Sysctl::Sem, "32000 1024000000 501 32000")),
+        Exit::Denied,
+        "kernel.sem.semopm: wanted 501",
+    );
 }
 
 #[test]
@@ -198,15 +233,20 @@ fn a_plan_says_which_rule_allows_each_step() {
     )
     .unwrap();
     let plan = world.plan_of(&request).unwrap();
+    let alone = allowed::Setting { shared: false, container_pays: true };
     assert_eq!(
-        allowed::text(&plan, &world.policy),
+        allowed::text(&plan, &world.policy, alone),
         "\
 allowed: kernel.msgmax: written out by the container (rule policy.annotations, /etc/c.toml:3), at most 65536 (rule policy.ceiling.\"kernel.msgmax\", built-in default)
 allowed: kernel.msgmni: profile named by the container (rule policy.annotations, /etc/c.toml:3; rule policy.allowed-profiles, built-in default)
 allowed: sem 0x00000001: asked for by the arguments, which are the administrator's word
 allowed: msg 0x00000003: written out by the container (rule policy.annotations, /etc/c.toml:3), at most 64 objects (rule policy.ceiling.objects, built-in default) and 1073741824 bytes of segments (rule policy.ceiling.shm-bytes, built-in default)
-kernel memory: 1048856 bytes of at most 16777216 (rule policy.ceiling.kernel-memory, built-in default), charged to the container's memory cgroup (above 262144: rule charge.container-cgroup-above, built-in default)
+kernel memory: 1048856 bytes of at most 16777216 (rule policy.ceiling.kernel-memory, built-in default), charged to the container's memory cgroup (the container's above 262144: rule charge.container-cgroup-above, built-in default)
 "
     );
-    assert_eq!(allowed::text(&Plan::default(), &world.policy), "");
+    let shared = allowed::text(&plan, &world.policy, allowed::Setting { shared: true, container_pays: false });
+    let lowered = "rule policy.allowed-profiles, built-in default); lowers a limit of a shared namespace (rule policy.lower-in-shared, built-in default)\n";
+    assert!(shared.contains(lowered) && shared.matches("lowers").count() == 1, "{shared}");
+    assert!(shared.contains("charged to the hook's own memory cgroup"), "{shared}");
+    assert_eq!(allowed::text(&Plan::default(), &world.policy, alone), "");
 }
