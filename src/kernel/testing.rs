@@ -20,6 +20,8 @@ pub(super) fn in_child(test: impl FnOnce()) {
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => {
             drop(reader);
+            // Where another thread is panicking right now, std's hook stays locked for ever.
+            nix::unistd::alarm::set(300);
             std::panic::set_hook(Box::new(move |info| {
                 let _ = write(&writer, info.to_string().as_bytes());
             }));
