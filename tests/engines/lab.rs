@@ -160,6 +160,7 @@ impl Lab {
         mount(&["-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run"])?;
         fs::create_dir_all(format!("/run/user/{USER_ID}"))?;
         fs::create_dir_all("/run/lock")?;
+        private_null()?;
         chown(Path::new(&format!("/run/user/{USER_ID}")))?;
         fs::create_dir(scratch.join("home"))?;
         chown(&scratch.join("home"))?;
@@ -263,6 +264,12 @@ fn private_etc(scratch: &Path) -> Outcome {
     fs::create_dir_all(etc.join("containers"))?;
     fs::write(etc.join("containers/policy.json"), r#"{"default":[{"type":"insecureAcceptAnything"}]}"#)?;
     mount(&["--bind", &etc.to_string_lossy(), "/etc"])
+}
+
+/// A `/dev/null` in the place of `/dev/null`: where it is a container's stdin, crun gives it to the container's user.
+fn private_null() -> Outcome {
+    output(command("mknod", &["-m", "666", "/run/null", "c", "1", "3"]))?;
+    mount(&["--bind", "/run/null", "/dev/null"])
 }
 
 fn root_file_system(scratch: &Path, programs: &Programs) -> Outcome<PathBuf> {

@@ -59,10 +59,9 @@ impl Launch {
     }
 
     fn spawn(mut command: Command) -> Outcome<Self> {
-        command.stdin(nothing()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child =
             command.spawn().map_err(|e| Stop::Fail(format!("{}: {e}", command.get_program().to_string_lossy())))?;
-        drop(child.stdin.take());
         let (line_sender, lines) = channel();
         let (error_sender, errors) = channel();
         if let Some(stdout) = child.stdout.take() {
@@ -166,15 +165,10 @@ pub fn follow(command: Command, times: usize) -> Outcome<String> {
     Ok(text)
 }
 
-/// A pipe that is closed at once. crun makes its stdin the container's user's, and /dev/null is everybody's.
-fn nothing() -> Stdio {
-    Stdio::piped()
-}
-
 /// Runs a command to its end; its stdout, or a failure that shows what it printed.
 pub fn output(mut command: Command) -> Outcome<String> {
     let program = command.get_program().to_string_lossy().into_owned();
-    let out = command.stdin(nothing()).output().map_err(|e| Stop::Fail(format!("{program}: {e}")))?;
+    let out = command.stdin(Stdio::null()).output().map_err(|e| Stop::Fail(format!("{program}: {e}")))?;
     if out.status.success() {
         return Ok(String::from_utf8_lossy(&out.stdout).into_owned());
     }
