@@ -9,8 +9,9 @@ TARGET  ?= $(ARCH)-unknown-linux-musl
 
 bindir      = $(DESTDIR)$(PREFIX)/libexec/oci/hooks.d
 userbindir  = $(DESTDIR)$(PREFIX)/bin
-hooksdir    = $(DESTDIR)$(PREFIX)/share/containers/oci/hooks.d
-profilesdir = $(DESTDIR)$(PREFIX)/share/oci-ipc-hook/profiles.d
+# Engines look for hooks.d files, and the hook for profiles, here and nowhere else.
+hooksdir    = $(DESTDIR)/usr/share/containers/oci/hooks.d
+profilesdir = $(DESTDIR)/usr/share/oci-ipc-hook/profiles.d
 mandir      = $(DESTDIR)$(PREFIX)/share/man
 schemadir   = $(DESTDIR)$(PREFIX)/share/oci-ipc-hook/schemas
 bashdir     = $(DESTDIR)$(PREFIX)/share/bash-completion/completions

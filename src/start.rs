@@ -5,9 +5,12 @@ use crate::commands;
 use crate::error::{Error, Exit};
 use crate::hook;
 use crate::installed::RequestOptions;
+use crate::kernel::clock::microseconds;
 use crate::kernel::file::{FileError, drain, read_all, standard_input};
 use crate::kernel::{SysError, limits};
+use crate::oci::State;
 use crate::oci::state::MAX_STATE;
+use crate::policy::Config;
 use crate::request::amount::parse_size;
 use nix::errno::Errno;
 use std::ffi::OsString;
@@ -77,6 +80,17 @@ pub(crate) fn run_hook(options: &RequestOptions) -> Exit {
     match read_state(&stdin) {
         Ok(bytes) => hook::run(options, &bytes),
         Err(error) => hook::fail(None, &error),
+    }
+}
+
+/// A hook with wrong arguments: the state is read all the same, so that whoever looks for the container finds the reason.
+/// From a terminal it is nobody's hook.
+pub(crate) fn refuse_hook(error: &Error) -> Exit {
+    let (start, stdin) = (microseconds(), standard_input());
+    let bytes = if stdin.is_terminal() { Vec::new() } else { read_state(&stdin).unwrap_or_default() };
+    match State::parse(&bytes) {
+        Ok(state) => hook::refused(&state, start, error, Ok(Config::default())),
+        Err(_) => hook::fail(None, error),
     }
 }
 

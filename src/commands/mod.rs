@@ -14,7 +14,7 @@ mod print_config;
 mod profiles;
 mod wrap;
 
-use crate::error::Exit;
+use crate::error::{Error, Exit};
 use crate::hook;
 use crate::installed::RequestOptions;
 use crate::start::{self, is_runtime};
@@ -31,11 +31,34 @@ pub fn run(args: &[OsString]) -> Exit {
     }
     match Cli::try_parse_from(args) {
         Ok(cli) => verb(cli.verb.unwrap_or(Verb::Hook(cli.request))),
-        Err(error) => {
-            let _ = error.print();
-            if error.use_stderr() { Exit::BadInput } else { Exit::Done }
-        }
+        Err(error) => not_parsed(args, &error),
     }
+}
+
+/// Help that was asked for, or what is wrong with the arguments.
+fn not_parsed(args: &[OsString], error: &clap::Error) -> Exit {
+    use clap::error::ErrorKind;
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return if error.use_stderr() { Exit::BadInput } else { Exit::Done };
+    }
+    let (why, tip) = one_line(error);
+    let remedy = tip.unwrap_or_else(|| "see 'oci-ipc-hook --help' or oci-ipc-hook(8)".to_owned());
+    let error = Error::bad_input("arguments", why).remedy(remedy);
+    let first = args.get(1).map_or(&b"-"[..], |word| word.as_encoded_bytes());
+    match first.starts_with(b"-") || first == b"hook" {
+        true => start::refuse_hook(&error),
+        false => hook::fail(None, &error),
+    }
+}
+
+/// What clap says is wrong, without the usage, and its tip.
+fn one_line(error: &clap::Error) -> (String, Option<String>) {
+    let text = error.to_string();
+    let mut lines = text.lines().map(str::trim);
+    let why: Vec<_> = lines.by_ref().take_while(|line| !line.is_empty()).collect();
+    let tip = lines.find_map(|line| line.strip_prefix("tip: ").map(str::to_owned));
+    (why.join(" ").trim_start_matches("error: ").to_owned(), tip)
 }
 
 fn verb(verb: Verb) -> Exit {
@@ -67,8 +90,6 @@ pub(crate) fn hook_arguments(args: &[OsString]) -> Result<Option<RequestOptions>
     match Cli::try_parse_from(args) {
         Ok(Cli { verb: None, request }) | Ok(Cli { verb: Some(Verb::Hook(request)), .. }) => Ok(Some(request.into())),
         Ok(_) => Ok(None),
-        Err(error) => {
-            Err(error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned())
-        }
+        Err(error) => Err(one_line(&error).0),
     }
 }

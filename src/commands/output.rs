@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
 
 /// Prints to stdout; a reader that went away is no error.
@@ -26,12 +26,23 @@ pub(super) fn write(pieces: impl FnOnce(&mut BufWriter<StdoutLock<'static>>) -> 
     }
 }
 
-/// Replaces a file as a whole, so that nobody ever reads half of it. The new one has mode 0644.
+/// Replaces a file as a whole, so that nobody ever reads half of it. The new one has the owner and mode of the old one, or
+/// mode 0644.
 ///
 /// # Errors
-/// It cannot be written or renamed; the old one is then as it was.
+/// It is no regular file, or it cannot be written or renamed; the old one is then as it was.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let failed = |e: io::Error| Error::failed(path.to_string_lossy(), e.to_string());
+    let old = match fs::symlink_metadata(path) {
+        Ok(old) if !old.is_file() => {
+            return Err(Error::bad_input(path.to_string_lossy(), "it would be replaced, and is no regular file")
+                .remedy("name a regular file; without --output everything goes to standard output"));
+        }
+        Ok(old) => Some(old),
+        Err(e) if e.kind() == ErrorKind::NotFound => None,
+        Err(e) => return Err(failed(e)),
+    };
+    let mode = old.as_ref().map_or(0o644, |old| old.mode() & 0o777);
     let name = path.file_name().ok_or_else(|| Error::bad_input(path.to_string_lossy(), "is not the name of a file"))?;
     // Readers such as node_exporter take names that end in theirs; this one does not.
     let mut hidden = std::ffi::OsString::from(".");
@@ -41,9 +52,15 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let written = File::options()
         .write(true)
         .create_new(true)
-        .mode(0o644)
+        .mode(0o600)
         .open(&temporary)
-        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.set_permissions(Permissions::from_mode(0o644))))
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            if let Some(old) = &old {
+                fchown(&file, Some(old.uid()), Some(old.gid()))?;
+            }
+            file.set_permissions(Permissions::from_mode(mode))
+        })
         .and_then(|()| fs::rename(&temporary, path));
     written.map_err(|e| {
         let _ = fs::remove_file(&temporary);

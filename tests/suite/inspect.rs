@@ -3,6 +3,7 @@
 use crate::support::host::Host;
 use crate::support::{Container, Dir, binary, is_root, run, run_command, skip, which};
 use serde_json::Value;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::process::Command;
 
 fn json(pid: u32) -> Value {
@@ -165,6 +166,33 @@ fn metrics_replace_a_file_as_a_whole() {
     let names: Vec<_> = std::fs::read_dir(dir.path()).expect("dir").flatten().map(|e| e.file_name()).collect();
     assert_eq!(names, ["ipc.prom"], "nothing is left behind");
     run(&["inspect", "--pid", &pid, "--output", "/no/such/dir/x"], "").expect(1).says("/no/such/dir/x");
+    // Owner and mode are somebody's decision.
+    let who = |file: &str| std::fs::metadata(file).map(|m| (m.uid(), m.gid(), m.mode() & 0o777)).expect("metadata");
+    assert_eq!(who(&dir.file("new.prom", "")).2, 0o644);
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).expect("a mode");
+    if is_root() {
+        std::os::unix::fs::chown(&file, Some(61_240), Some(61_241)).expect("chown");
+    }
+    let before = who(&file);
+    run(&["inspect", "--pid", &pid, "--output", &file], "").expect(0);
+    assert_eq!(who(&file), before);
+}
+
+/// A device, a FIFO or a link in its place would be gone, for everybody.
+#[test]
+fn only_a_regular_file_is_replaced() {
+    let (container, dir) = (Container::new(), Dir::new());
+    let pid = container.pid().to_string();
+    let at = |name: &str| dir.path().join(name).to_str().expect("text").to_owned();
+    nix::unistd::mkfifo(dir.path().join("fifo").as_path(), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+    std::os::unix::fs::symlink(dir.file("target", "x"), at("link")).expect("a link");
+    for path in [at("fifo"), at("link"), at("")] {
+        let kind = || std::fs::symlink_metadata(&path).expect("it is still there").file_type();
+        let before = kind();
+        run(&["inspect", "--pid", &pid, "--output", &path], "").expect(2).says("is no regular file");
+        assert_eq!(kind(), before, "{path}");
+    }
+    assert_eq!(std::fs::read_to_string(at("target")).expect("the target"), "x");
 }
 
 #[test]

@@ -260,6 +260,31 @@ fn failures_are_kept_and_only_the_newest_64() {
 }
 
 #[test]
+fn wrong_arguments_are_a_failure_like_any_other() {
+    let Some(stage) = Stage::new() else { return };
+    let bundle = stage.host.bundle("w", r#"{"type":"ipc"}"#, "0:0");
+    // Longer than a pipe holds: it is read to its end, for runtimes that fail when the pipe breaks.
+    let extra = format!("\"pid\":{},\"x\":\"{}\",", stage.pause.pid(), "x".repeat(200_000));
+    let state = state("w", "creating", &extra, &bundle);
+    let says =
+        "oci-ipc-hook: w: arguments: unexpected argument '--profil' found; a similar argument exists: '--profile'";
+    for words in [&["--profil", "db2"][..], &["hook", "--profil", "db2"]] {
+        stage.host.hook(words, &state).expect(2).says(says);
+        let [kept] = &stage.host.failures()[..] else { panic!("{:?}", stage.host.failures()) };
+        let record: Value = serde_json::from_slice(&fs::read(stage.host.path("failed").join(kept)).unwrap()).unwrap();
+        assert_eq!(record["report"]["error"]["message"].as_str(), says.strip_prefix("oci-ipc-hook: w: "));
+        fs::remove_file(stage.host.path("failed").join(kept)).unwrap();
+    }
+    // Not the hook: nobody's container failed.
+    stage
+        .host
+        .hook(&["plan", "--profil", "db2"], &state)
+        .expect(2)
+        .says("oci-ipc-hook: arguments: unexpected argument");
+    assert_eq!(stage.host.failures(), [""; 0]);
+}
+
+#[test]
 fn a_run_that_was_taken_back_is_kept_with_its_steps() {
     let Some(stage) = Stage::new() else { return };
     let (member, dir) = (stage.host.member(&stage.pause, "a", "7:8"), Dir::new());
