@@ -64,7 +64,7 @@ pub fn inject(text: &str, stages: &[&str], hook: &HookEntry, sysctls: &[(Sysctl,
     let text = edit(text, "hooks", "config.json", |hooks| {
         let mut hooks = hooks.unwrap_or("{}").to_owned();
         for stage in stages {
-            hooks = edit(&hooks, stage, "hooks", |list| append(list.unwrap_or("[]"), hook))?;
+            hooks = edit(&hooks, stage, "hooks", |list| append(list.unwrap_or("[]"), stage, hook))?;
         }
         Ok(hooks)
     })?;
@@ -84,8 +84,7 @@ pub fn inject(text: &str, stages: &[&str], hook: &HookEntry, sysctls: &[(Sysctl,
 
 /// Replaces the value of `key` in the object `text`, or adds it at the end. `null` counts as absent.
 fn edit(text: &str, key: &str, place: &str, change: impl FnOnce(Option<&str>) -> Result<String>) -> Result<String> {
-    let object: Object<'_> =
-        serde_json::from_str(text).map_err(|e| Error::bad_input(place, format!("not JSON: {e}")))?;
+    let object: Object<'_> = serde_json::from_str(text).map_err(|e| unlike(place, "an object", text, &e))?;
     if object.0.iter().filter(|(k, _)| k == key).count() > 1 {
         return Err(Error::bad_input(format!("{place}: {key}"), "stands twice"));
     }
@@ -100,14 +99,30 @@ fn edit(text: &str, key: &str, place: &str, change: impl FnOnce(Option<&str>) ->
     raw(&Object(pairs)).map(|r| r.get().to_owned())
 }
 
-fn append(list: &str, hook: &HookEntry) -> Result<String> {
+fn append(list: &str, stage: &str, hook: &HookEntry) -> Result<String> {
     let mut hooks: Vec<&RawValue> =
-        serde_json::from_str(list).map_err(|e| Error::bad_input("hooks", format!("not a list of hooks: {e}")))?;
+        serde_json::from_str(list).map_err(|e| unlike(&format!("hooks: {stage}"), "an array", list, &e))?;
     let ours = raw(hook)?;
     if !hooks.iter().any(|there| same(there, hook)) {
         hooks.push(&ours);
     }
     raw(&hooks).map(|r| r.get().to_owned())
+}
+
+/// Why `text` was not read as what was wanted. Only of the whole file does serde's position say where.
+fn unlike(place: &str, wanted: &str, text: &str, error: &serde_json::Error) -> Error {
+    if !error.is_data() {
+        return Error::bad_input(place, format!("not JSON: {error}"));
+    }
+    let found = match text.trim_start().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "true or false",
+        Some(b'n') => "null",
+        _ => "a number",
+    };
+    Error::bad_input(place, "of the wrong kind").wanted(wanted).found(found)
 }
 
 /// The same program with the same arguments.
@@ -174,9 +189,12 @@ mod tests {
     fn refuses_what_it_would_break() {
         for (config, says) in [
             ("", "config.json: not JSON"),
-            ("[]", "config.json: not JSON"),
-            (r#"{"hooks":[]}"#, "hooks: not JSON"),
-            (r#"{"hooks":{"createRuntime":{}}}"#, "hooks: not a list of hooks"),
+            ("{\n]", "config.json: not JSON: key must be a string at line 2 column 1"),
+            ("[]", "config.json: wanted an object, found an array: of the wrong kind"),
+            (r#"{"hooks":[]}"#, "hooks: wanted an object, found an array: of the wrong kind"),
+            (r#"{"hooks": true}"#, "hooks: wanted an object, found true or false: of the wrong kind"),
+            (r#"{"hooks":{"createRuntime":{}}}"#, "hooks: createRuntime: wanted an array, found an object: of"),
+            (r#"{"hooks":{"createRuntime":"x"}}"#, "hooks: createRuntime: wanted an array, found a string: of"),
             (r#"{"hooks":{},"hooks":{}}"#, "config.json: hooks: stands twice"),
         ] {
             let error = inject(config, &["createRuntime"], &hook(), &[]).unwrap_err().to_string();
