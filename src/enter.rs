@@ -115,7 +115,7 @@ impl Found {
     /// # Errors
     /// The kernel does not tell.
     pub fn memory(&self, spec: Option<&Spec>, stated: Option<u64>) -> Result<Memory> {
-        let memory = smaller(host_memory(spec)?, stated, "--memory");
+        let memory = host_memory(spec, stated)?;
         let Some(process) = &self.process else { return Ok(memory) };
         let limit = cgroup::memory_limit(process, self.shared);
         let limit = limit.map_err(|e| Error::failed("memory limit of the cgroup", e.to_string()))?;
@@ -166,14 +166,15 @@ impl Found {
     }
 }
 
-/// The smaller of config.json's memory limit and all memory of the machine.
+/// The smallest of config.json's memory limit, the one stated, and all memory of the machine.
 ///
 /// # Errors
 /// The kernel does not tell.
-pub fn host_memory(spec: Option<&Spec>) -> Result<Memory> {
+pub fn host_memory(spec: Option<&Spec>, stated: Option<u64>) -> Result<Memory> {
     let total = limits::memory_total().map_err(|e| Error::failed("memory", e.to_string()))?;
     let memory = Memory { bytes: total, from: "MemTotal".to_owned(), page_size: limits::page_size() };
-    Ok(smaller(memory, spec.and_then(|s| s.memory_limit), "linux.resources.memory.limit of config.json"))
+    let memory = smaller(memory, spec.and_then(|s| s.memory_limit), "linux.resources.memory.limit of config.json");
+    Ok(smaller(memory, stated, "--memory"))
 }
 
 fn smaller(memory: Memory, limit: Option<u64>, from: &str) -> Memory {

@@ -86,10 +86,7 @@ pub fn read_profiles(options: &RequestOptions, annotations: Annotations) -> Resu
         profiles.push(Profile::parse_toml(&name, text(&name, &bytes)?, &administrators(&format!("profile:{short}")))?);
     }
     for name in &options.profiles {
-        let name: ProfileName = name
-            .parse()
-            .map_err(|why: crate::ipc::ValueError| Error::bad_input("--profile", why.to_string()).found(name))?;
-        profiles.push(named(options, &name, Authority::Administrator)?);
+        profiles.push(named(options, &profile_name(name)?, Authority::Administrator)?);
     }
     for name in &annotations.profiles {
         profiles.push(named(options, name, Authority::Named)?);
@@ -98,6 +95,14 @@ pub fn read_profiles(options: &RequestOptions, annotations: Annotations) -> Resu
         profiles.push(annotations.inline);
     }
     Ok(profiles)
+}
+
+/// The value of `--profile`.
+///
+/// # Errors
+/// No profile can have that name.
+pub fn profile_name(name: &str) -> Result<ProfileName> {
+    name.parse().map_err(|why: crate::ipc::ValueError| Error::bad_input("--profile", why.to_string()).found(name))
 }
 
 /// Reads a profile that is asked for by name, on whose word.

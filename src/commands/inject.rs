@@ -1,7 +1,7 @@
 //! `inject`: adds the hook to a config.json, in place or as a filter (podman's precreate stage).
 
 use super::cli::InjectArgs;
-use super::output::print;
+use super::output::{print, replace};
 use crate::error::{Error, Exit, Result};
 use crate::inject::{HookEntry, inject};
 use crate::installed::{self, RequestOptions};
@@ -14,7 +14,7 @@ use crate::request::annotation::Annotations;
 use crate::request::{Profile, merge};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::Path;
 
 pub(super) fn run(args: &InjectArgs) -> Result<Exit> {
@@ -36,13 +36,16 @@ pub(super) fn entry(options: &RequestOptions) -> Result<HookEntry> {
     let program = std::env::current_exe().map_err(failed)?;
     let mut args = vec!["oci-ipc-hook".to_owned()];
     for name in &options.profiles {
-        args.extend(["--profile".to_owned(), name.clone()]);
+        args.extend(["--profile".to_owned(), installed::profile_name(name)?.to_string()]);
     }
     let files = options.profile_files.iter().map(|f| ("--profile-file", f));
     let config = options.config.iter().map(|f| ("--config", f));
     let dir = options.profiles_dir.iter().map(|f| ("--profiles-dir", f));
     for (name, path) in files.chain(config).chain(dir) {
         args.extend([name.to_owned(), text(&std::path::absolute(path).map_err(failed)?)?]);
+    }
+    if let Some(bytes) = options.memory {
+        args.extend(["--memory".to_owned(), bytes.to_string()]);
     }
     Ok(HookEntry::new(text(&program)?, args))
 }
@@ -53,30 +56,14 @@ fn text(path: &Path) -> Result<String> {
         .ok_or_else(|| Error::bad_input(path.to_string_lossy(), "not UTF-8, as JSON must be"))
 }
 
-/// Replaces config.json by rename, with the old one's mode.
+/// Replaces config.json by rename.
 fn in_place(dir: &Path, stages: &[&str], hook: &HookEntry) -> Result<Exit> {
     let path = dir.join("config.json");
     let name = path.to_string_lossy();
     let bytes = read_regular(&path, MAX_CONFIG).map_err(|e| installed::unreadable(&name, &e))?;
     let new = inject(installed::text(&name, &bytes)?, stages, hook, &[]).map_err(|e| e.within(dir.display()))?;
-    replace(&path, new.as_bytes()).map_err(|e| Error::failed(&*name, format!("cannot be replaced ({e})")))?;
+    replace(&path, new.as_bytes())?;
     Ok(Exit::Done)
-}
-
-/// Writes a new file next to the old one and renames it over the old one.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-    let mode = std::fs::symlink_metadata(path)?.permissions().mode() & 0o777;
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let new = path.with_file_name(name);
-    let write = || {
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
-        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-        file.write_all(bytes)?;
-        std::fs::rename(&new, path)
-    };
-    write().inspect_err(|_| drop(std::fs::remove_file(&new)))
 }
 
 /// stdin to stdout. Where the container gets an IPC namespace of its own, the sysctls go into `linux.sysctl`, so that the
@@ -124,7 +111,7 @@ fn sysctls(options: &RequestOptions, annotations: Annotations, spec: &Spec) -> R
     policy.admit(&annotations)?;
     let profiles = installed::read_profiles(options, annotations)?;
     let memory = match profiles.iter().any(Profile::needs_memory) {
-        true => Some(crate::enter::host_memory(Some(spec))?),
+        true => Some(crate::enter::host_memory(Some(spec), options.memory)?),
         false => None,
     };
     let request = merge(profiles, memory.as_ref(), page_size())?;

@@ -1,7 +1,7 @@
 //! Printing that survives a closed pipe.
 
 use crate::error::{Error, Result};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::Path;
@@ -49,21 +49,30 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     hidden.push(name);
     hidden.push(format!(".{}", std::process::id()));
     let temporary = path.with_file_name(hidden);
-    let written = File::options()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
+    let written = File::options().write(true).create_new(true).mode(0o600).open(&temporary).map_err(failed).and_then(
+        |mut file| {
+            file.write_all(bytes).map_err(failed)?;
             if let Some(old) = &old {
-                fchown(&file, Some(old.uid()), Some(old.gid()))?;
+                hand_over(&file, old).map_err(|e| e.within(path.display()))?;
             }
-            file.set_permissions(Permissions::from_mode(mode))
-        })
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|e| {
-        let _ = fs::remove_file(&temporary);
-        failed(e)
+            file.set_permissions(Permissions::from_mode(mode)).map_err(failed)?;
+            fs::rename(&temporary, path).map_err(failed)
+        },
+    );
+    written.inspect_err(|_| drop(fs::remove_file(&temporary)))
+}
+
+/// Gives a new file to the owner and group of the old one.
+fn hand_over(new: &File, old: &Metadata) -> Result<()> {
+    let own = new.metadata().map_err(|e| Error::failed("owner", e.to_string()))?;
+    // Some file systems know one owner only, and refuse even that one.
+    if (own.uid(), own.gid()) == (old.uid(), old.gid()) {
+        return Ok(());
+    }
+    fchown(new, Some(old.uid()), Some(old.gid())).map_err(|e| {
+        Error::failed("owner", format!("the new file cannot be given to the owner of the old one ({e})"))
+            .wanted(format!("uid {}, gid {}", old.uid(), old.gid()))
+            .found(format!("uid {}, gid {}", own.uid(), own.gid()))
+            .remedy("run it as that user or as root")
     })
 }

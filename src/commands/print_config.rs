@@ -52,9 +52,7 @@ fn docker(program: &str, profiles: &[String]) -> Result<String> {
     let entry = |args: Vec<&str>| json!({ "path": program, "runtimeArgs": args });
     runtimes.insert("ipc".into(), entry(vec!["wrap", "--"]));
     for profile in profiles {
-        let name: crate::request::annotation::ProfileName = profile
-            .parse()
-            .map_err(|why: crate::ipc::ValueError| Error::bad_input("--profile", why.to_string()).found(profile))?;
+        let name = crate::installed::profile_name(profile)?;
         runtimes.insert(format!("ipc-{name}"), entry(vec!["wrap", "--profile", profile, "--"]));
     }
     Ok(serde_json::to_string_pretty(&json!({ "runtimes": runtimes })).unwrap_or_default() + "\n")

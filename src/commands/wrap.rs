@@ -2,7 +2,8 @@
 //! config.json at `create` and `run`, then becomes the real runtime. Everything else passes through untouched.
 
 use super::cli::WrapArgs;
-use super::inject::{entry, replace};
+use super::inject::entry;
+use super::output::replace;
 use crate::error::{Error, Exit, Result};
 use crate::hook;
 use crate::inject::inject;
@@ -67,7 +68,7 @@ fn add_hook(bundle: &Path, options: &RequestOptions) -> Result<()> {
     let bytes = read_regular(&path, MAX_CONFIG).map_err(|e| installed::unreadable(&name, &e))?;
     let new = inject(installed::text(&name, &bytes)?, &["createRuntime", "poststop"], &entry(options)?, &[])?;
     if new.as_bytes() != bytes {
-        replace(&path, new.as_bytes()).map_err(|e| Error::failed(&*name, format!("cannot be replaced ({e})")))?;
+        replace(&path, new.as_bytes())?;
     }
     Ok(())
 }
