@@ -111,7 +111,8 @@ Examples:
     /// Be a runtime that adds the hook: for Docker and containerd
     #[command(after_help = "\
 It adds the hook to the bundle at create and run, then becomes the real runtime with the same arguments. Also when it is
-called as oci-ipc-runtime.
+called as oci-ipc-runtime. When it cannot add the hook it starts nothing: so too when crun's --config names another file
+than the bundle's config.json, which the hook reads. The paths of profiles and policy must be absolute.
 
 Examples:
   oci-ipc-hook wrap -- create --bundle /b ID

@@ -1,6 +1,8 @@
 //! `wrap`: stands in for an OCI runtime where the engine has no hooks (Docker, containerd): adds the hook to the bundle's
 //! config.json at `create` and `run`, then becomes the real runtime. Everything else passes through untouched.
 
+mod call;
+
 use super::cli::WrapArgs;
 use super::inject::entry;
 use super::output::replace;
@@ -10,9 +12,9 @@ use crate::inject::inject;
 use crate::installed::{self, RequestOptions};
 use crate::kernel::file::read_regular;
 use crate::oci::bundle::MAX_CONFIG;
-use std::ffi::{OsStr, OsString};
+use call::Call;
+use std::ffi::OsString;
 use std::io::Write as _;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,9 +29,6 @@ const RUNTIMES: [&str; 6] = [
     "/usr/local/bin/crun",
 ];
 
-/// Options of runc, crun and youki before the verb that take a value in a word of its own.
-const WITH_VALUE: [&str; 8] = ["--root", "-r", "--log", "-l", "--log-format", "--log-level", "--criu", "--rootless"];
-
 pub(super) fn run(args: &WrapArgs) -> Result<Exit> {
     as_runtime(args.runtime.as_deref(), &args.request.clone().into(), &args.args)
 }
@@ -37,13 +36,14 @@ pub(super) fn run(args: &WrapArgs) -> Result<Exit> {
 /// Becomes the runtime; returns only when that fails.
 pub(super) fn as_runtime(runtime: Option<&Path>, options: &RequestOptions, args: &[OsString]) -> Result<Exit> {
     let call = Call::parse(args);
+    let log = call.log.as_deref();
     match prepare(runtime, options, &call) {
         Ok(runtime) => {
             let error = Command::new(&runtime).arg0(&runtime).args(args).exec();
-            Ok(call.refuse(&Error::failed(runtime.to_string_lossy(), format!("cannot be started ({error})"))))
+            Ok(refuse(log, &Error::failed(runtime.to_string_lossy(), format!("cannot be started ({error})"))))
         }
         // Fails closed: the runtime would start an unprepared container.
-        Err(error) => Ok(call.refuse(&error)),
+        Err(error) => Ok(refuse(log, &error)),
     }
 }
 
@@ -57,13 +57,22 @@ fn prepare(runtime: Option<&Path>, options: &RequestOptions, call: &Call) -> Res
         })?,
     };
     if let Some(bundle) = &call.bundle {
-        add_hook(bundle, options)?;
+        add_hook(bundle, call.config.as_deref(), options)?;
     }
     Ok(runtime)
 }
 
-fn add_hook(bundle: &Path, options: &RequestOptions) -> Result<()> {
+fn add_hook(bundle: &Path, config: Option<&Path>, options: &RequestOptions) -> Result<()> {
+    // The working directory is the engine's choice.
+    options.must_be_absolute()?;
     let path = bundle.join("config.json");
+    // crun takes that very name as the one in the bundle.
+    if let Some(config) = config.filter(|config| *config != path && *config != Path::new("config.json")) {
+        return Err(Error::bad_input("--config", "the hook reads the config.json of the bundle, not another file")
+            .wanted(path.display())
+            .found(config.display())
+            .remedy("put the file there, and leave the option out"));
+    }
     let name = path.to_string_lossy();
     let bytes = read_regular(&path, MAX_CONFIG).map_err(|e| installed::unreadable(&name, &e))?;
     let new = inject(installed::text(&name, &bytes)?, &["createRuntime", "poststop"], &entry(options)?, &[])?;
@@ -73,66 +82,15 @@ fn add_hook(bundle: &Path, options: &RequestOptions) -> Result<()> {
     Ok(())
 }
 
-/// The parts of a runtime's command line that matter.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Call {
-    /// Bundle of a verb that makes a container.
-    bundle: Option<PathBuf>,
-    /// `--log`: where the engine looks for the reason.
-    log: Option<PathBuf>,
-}
-
-impl Call {
-    fn parse(args: &[OsString]) -> Call {
-        let mut call = Call::default();
-        let mut words = args.iter();
-        let mut verb = None;
-        while let Some(word) = words.next() {
-            if let Some(value) = value_of(word, &["--log", "-l"], &mut words) {
-                call.log = Some(value.into());
-            } else if WITH_VALUE.iter().any(|option| *word == **option) {
-                words.next();
-            } else if !word.as_bytes().starts_with(b"-") {
-                verb = Some(word.clone());
-                break;
-            }
-        }
-        if verb.is_some_and(|v| v == "create" || v == "run") {
-            // Without --bundle: the current directory, as all runtimes have it.
-            let mut bundle = PathBuf::from(".");
-            while let Some(word) = words.next() {
-                if let Some(value) = value_of(word, &["--bundle", "-b"], &mut words) {
-                    bundle = value.into();
-                }
-            }
-            call.bundle = Some(bundle);
-        }
-        call
+/// Says why, where the engine looks for it.
+fn refuse(log: Option<&Path>, error: &Error) -> Exit {
+    if let Some(log) = log {
+        let message = format!("oci-ipc-hook: {error}");
+        let line = serde_json::json!({ "level": "error", "msg": message, "time": now() }).to_string() + "\n";
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(log);
+        let _ = file.and_then(|mut f| f.write_all(line.as_bytes()));
     }
-
-    /// Says why, where the engine looks for it.
-    fn refuse(&self, error: &Error) -> Exit {
-        if let Some(log) = &self.log {
-            let message = format!("oci-ipc-hook: {error}");
-            let line = serde_json::json!({ "level": "error", "msg": message, "time": now() }).to_string() + "\n";
-            let file = std::fs::OpenOptions::new().create(true).append(true).open(log);
-            let _ = file.and_then(|mut f| f.write_all(line.as_bytes()));
-        }
-        hook::fail(None, error)
-    }
-}
-
-/// The value of `--name VALUE` or `--name=VALUE`.
-fn value_of<'w>(word: &OsStr, names: &[&str], words: &mut impl Iterator<Item = &'w OsString>) -> Option<OsString> {
-    let bytes = word.as_bytes();
-    for name in names {
-        match bytes.strip_prefix(name.as_bytes()) {
-            Some(b"") => return words.next().cloned(),
-            Some([b'=', value @ ..]) => return Some(OsStr::from_bytes(value).to_owned()),
-            _ => {}
-        }
-    }
-    None
+    hook::fail(None, error)
 }
 
 /// RFC 3339 in UTC, as the engines' log readers expect.
@@ -158,37 +116,6 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn call(words: &str) -> Call {
-        let args: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();
-        Call::parse(&args)
-    }
-
-    #[test]
-    fn finds_bundle_and_log_as_engines_write_them() {
-        let docker = call(
-            "--root /r --log /b/log.json --log-format json create --bundle /b --pid-file /p --console-socket /s ID",
-        );
-        assert_eq!(docker, Call { bundle: Some("/b".into()), log: Some("/b/log.json".into()) });
-        assert_eq!(call("--log=/l run -b /b ID"), Call { bundle: Some("/b".into()), log: Some("/l".into()) });
-        assert_eq!(call("--debug --systemd-cgroup create --bundle=/b ID").bundle, Some("/b".into()));
-        assert_eq!(call("create ID").bundle, Some(".".into()));
-    }
-
-    #[test]
-    fn other_verbs_have_no_bundle() {
-        for words in [
-            "start ID",
-            "--root create delete --force ID",
-            "exec --process /f ID",
-            "features",
-            "--version",
-            "",
-            "kill ID create",
-        ] {
-            assert_eq!(call(words).bundle, None, "{words}");
-        }
-    }
 
     #[test]
     fn dates() {

@@ -11,6 +11,7 @@ mod doctor;
 mod ftok;
 mod golden;
 mod hostile;
+mod inject;
 mod inspect;
 mod killed;
 mod log;
