@@ -164,7 +164,10 @@ impl Session {
             false => None,
         };
         found.look_up_keys(&mut order.profiles, spec)?;
-        let request = merge(std::mem::take(&mut order.profiles), memory.as_ref(), page_size())?;
+        let mut request = merge(std::mem::take(&mut order.profiles), memory.as_ref(), page_size())?;
+        if let Some(spec) = spec.filter(|_| !found.shared) {
+            plan::follow(&mut request, &spec.sysctls);
+        }
         let killed = keeper.as_ref().map(|k| k.killed_runs(found.namespace())).transpose()?;
         let mut joined = found.join()?;
         if let Some(label) = spec.and_then(|s| s.selinux_label.clone()).filter(|_| label::selinux_enforces()) {

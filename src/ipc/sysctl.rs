@@ -259,6 +259,14 @@ impl SysctlValue {
         }
     }
 
+    /// How many numbers it is.
+    pub fn fields(self) -> usize {
+        match self {
+            SysctlValue::Number(_) => 1,
+            SysctlValue::Sem(fields) => fields.len(),
+        }
+    }
+
     /// The number, or a field of `kernel.sem` (0 for a negative one).
     pub fn field(self, index: usize) -> u64 {
         match self {

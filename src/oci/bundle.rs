@@ -2,7 +2,7 @@
 
 use super::Text;
 use crate::error::{Error, Result};
-use crate::ipc::{Owner, Sysctl, SysctlValue};
+use crate::ipc::{Owner, SemField, Sysctl, SysctlValue};
 use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use std::fmt;
@@ -53,24 +53,28 @@ pub struct SpecSysctl {
 impl SpecSysctl {
     /// The value that the kernel holds after the runtime wrote the text over `before`; `None` when the kernel refuses it.
     /// Number syntax as in `proc_dointvec`: blanks around, `0x` hexadecimal, leading 0 octal; a short list changes the
-    /// leading fields only.
+    /// leading fields only, an empty text nothing.
     pub fn value_over(&self, before: SysctlValue) -> Option<SysctlValue> {
+        if self.text.is_empty() {
+            return Some(before);
+        }
         let mut words = self.text.split_ascii_whitespace().map(kernel_number);
         match before {
             SysctlValue::Number(_) => {
                 let n = words.next()??;
-                let n = if self.sysctl == Sysctl::MqQueuesMax {
-                    u64::from(n as i64 as i32 as u32)
-                } else {
-                    u64::try_from(n).ok()?
-                };
-                Some(SysctlValue::Number(n))
+                if self.sysctl == Sysctl::MqQueuesMax {
+                    return i32::try_from(n).ok().map(|n| SysctlValue::Number(u64::from(n as u32)));
+                }
+                let (min, max) = self.sysctl.range();
+                u64::try_from(n).ok().filter(|n| (min..=max).contains(n)).map(SysctlValue::Number)
             }
             SysctlValue::Sem(mut fields) => {
                 for (field, word) in fields.iter_mut().zip(&mut words) {
                     *field = i32::try_from(word?).ok()?;
                 }
-                Some(SysctlValue::Sem(fields))
+                // The only field that has a range of its own (`sem_check_semmni`).
+                let semmni = i64::from(fields[3]);
+                (0..=SemField::Semmni.range().1 as i64).contains(&semmni).then_some(SysctlValue::Sem(fields))
             }
         }
     }
@@ -78,7 +82,7 @@ impl SpecSysctl {
 
 fn kernel_number(word: &str) -> Option<i128> {
     let (sign, digits) = word.strip_prefix('-').map_or((1, word), |rest| (-1, rest));
-    let (radix, digits) = match digits.strip_prefix("0x") {
+    let (radix, digits) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
         Some(hex) => (16, hex),
         None if digits.len() > 1 && digits.starts_with('0') => (8, digits),
         None => (10, digits),
@@ -273,7 +277,20 @@ mod tests {
             |sysctl, text: &str| SpecSysctl { sysctl, text: text.into() }.value_over(Sysctl::kernel_default(sysctl));
         assert_eq!(value(Sysctl::Msgmax, " 010\n"), Some(SysctlValue::Number(8)));
         assert_eq!(value(Sysctl::Msgmax, "0x10"), Some(SysctlValue::Number(16)));
-        assert_eq!(value(Sysctl::Msgmax, "8K"), None);
+        assert_eq!(value(Sysctl::Msgmax, "0X10"), Some(SysctlValue::Number(16)));
+        assert_eq!(value(Sysctl::Msgmax, ""), Some(SysctlValue::Number(8192)));
+        for (sysctl, text) in [
+            (Sysctl::Msgmax, "8K"),
+            (Sysctl::Msgmax, " "),
+            (Sysctl::Msgmax, "2147483648"),
+            (Sysctl::Msgmni, "32769"),
+            (Sysctl::MqMsgMax, "0"),
+            (Sysctl::MqQueuesMax, "4294967296"),
+            (Sysctl::Sem, "250 256000 32 99999"),
+            (Sysctl::Sem, "250 256000 32 -1"),
+        ] {
+            assert_eq!(value(sysctl, text), None, "{sysctl} {text}");
+        }
         assert_eq!(value(Sysctl::MqQueuesMax, "-1"), Some(SysctlValue::Number(4_294_967_295)));
         assert_eq!(value(Sysctl::Sem, "250 256000"), Some(SysctlValue::Sem([250, 256_000, 500, 32000])));
         assert_eq!(value(Sysctl::Sem, "250\t32000\t100 128"), Some(SysctlValue::Sem([250, 32000, 100, 128])));

@@ -73,6 +73,7 @@ fn reason(step: &Step, policy: &Config) -> String {
             policy.place_of(&policy.annotations),
             policy.place_of(&policy.allowed_profiles)
         ),
+        Authority::Spec => "config.json's linux.sysctl, which the runtime writes as well".to_owned(),
         Authority::Container => {
             let inline = policy.place_of(&policy.annotations);
             match &step.change {

@@ -23,7 +23,7 @@ pub fn build(request: &Request, facts: &Facts<'_>) -> Result<Plan> {
     }
     let mut replacements = Vec::new();
     for wish in &request.objects {
-        let step = object_step(wish, facts)?;
+        let step = object_step(wish, &plan, facts)?;
         match step.action {
             Action::Replace => replacements.push(step),
             _ => plan.steps.push(step),
@@ -78,7 +78,7 @@ fn nearest(target: &Target, before: SysctlValue) -> SysctlValue {
     }
 }
 
-fn object_step(wish: &ObjectWish, facts: &Facts<'_>) -> Result<Step> {
+fn object_step(wish: &ObjectWish, plan: &Plan, facts: &Facts<'_>) -> Result<Step> {
     let before = existing(&wish.id, facts);
     let action = match (before, wish.if_exists) {
         (None, _) => Action::Create,
@@ -105,7 +105,7 @@ fn object_step(wish: &ObjectWish, facts: &Facts<'_>) -> Result<Step> {
     };
     let spec = match (before, action) {
         (Some(there), Action::None) => kept(wish, there),
-        _ => new_spec(wish, facts)?,
+        _ => new_spec(wish, plan, facts)?,
     };
     let change = Change::Object { spec, before: before.map(|b| Box::new(b.clone())), on_stop: wish.on_stop };
     Ok(Step { by: wish.by.clone(), action, change })
@@ -116,8 +116,8 @@ fn existing<'f>(id: &ObjectId, facts: &Facts<'f>) -> Option<&'f Existing> {
     objects.binary_search_by(|e| e.id.as_ref().cmp(&Some(id))).ok().map(|index| &objects[index])
 }
 
-/// What a new object will be, with owner and defaults decided.
-fn new_spec(wish: &ObjectWish, facts: &Facts<'_>) -> Result<ObjectSpec> {
+/// What a new object will be, with owner and defaults decided; the plan has the sysctls already.
+fn new_spec(wish: &ObjectWish, plan: &Plan, facts: &Facts<'_>) -> Result<ObjectSpec> {
     let what = || wish.id.to_string();
     let owner = wish.owner.or(facts.default_owner).ok_or_else(|| {
         Error::bad_input(
@@ -133,7 +133,7 @@ fn new_spec(wish: &ObjectWish, facts: &Facts<'_>) -> Result<ObjectSpec> {
     }
     Ok(ObjectSpec {
         id: wish.id.clone(),
-        shape: limits::with_defaults(&wish.shape, facts),
+        shape: limits::with_defaults(&wish.shape, plan, facts),
         mode: wish.mode.unwrap_or(Mode::DEFAULT),
         owner,
     })

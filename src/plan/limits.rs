@@ -1,6 +1,6 @@
 //! Objects against the limits that will hold, so that the first failing call is not the one that tells.
 
-use super::{Action, Change, Facts, Plan, value_after};
+use super::{Action, Change, Facts, Plan, Step, value_after};
 use crate::error::{Error, Result};
 use crate::ipc::{Kind, Owner, Shape, Sysctl, SysctlValue};
 use crate::policy::budget;
@@ -22,11 +22,11 @@ pub(super) fn governing(kind: Kind) -> &'static [Sysctl] {
     }
 }
 
-/// Attributes that the profile leaves out. Queues take msg_default and msgsize_default, cut at their maxima
-/// (`mq_create`); a System V queue takes msgmnb by itself.
-pub(super) fn with_defaults(shape: &Shape, facts: &Facts<'_>) -> Shape {
+/// Attributes that the profile leaves out. Queues take msg_default and msgsize_default, cut at their maxima, as the plan's
+/// sysctls will be (`mq_create`); a System V queue takes msgmnb by itself.
+pub(super) fn with_defaults(shape: &Shape, plan: &Plan, facts: &Facts<'_>) -> Shape {
     let Shape::Mqueue { max_messages, message_size } = shape else { return shape.clone() };
-    let number = |sysctl: Sysctl| facts.snapshot.sysctl(sysctl).unwrap_or(sysctl.kernel_default()).number();
+    let number = |sysctl: Sysctl| value_after(plan, facts, sysctl).unwrap_or(sysctl.kernel_default()).number();
     let messages = number(Sysctl::MqMsgDefault).min(number(Sysctl::MqMsgMax));
     let size = number(Sysctl::MqMsgsizeDefault).min(number(Sysctl::MqMsgsizeMax));
     Shape::Mqueue {
@@ -35,12 +35,40 @@ pub(super) fn with_defaults(shape: &Shape, facts: &Facts<'_>) -> Shape {
     }
 }
 
+/// What is taken while the steps are done one by one: what is replaced is removed first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    now: i128,
+    most: i128,
+}
+
+impl Taken {
+    /// One more step.
+    pub(super) fn step(&mut self, takes: u64, gives_back: u64) {
+        self.now += i128::from(takes) - i128::from(gives_back);
+        self.most = self.most.max(self.now);
+    }
+
+    /// The most that is taken at any time, over what was there before.
+    pub(super) fn most(self) -> u64 {
+        u64::try_from(self.most).unwrap_or(u64::MAX)
+    }
+}
+
+/// What a step's object held that it replaces, in bytes or semaphores.
+pub(super) fn replaced(step: &Step) -> u64 {
+    match &step.change {
+        Change::Object { before: Some(before), .. } if step.action == Action::Replace => before.extent,
+        _ => 0,
+    }
+}
+
 /// Sums over the objects that will be made.
 #[derive(Default)]
 struct Totals {
     new: [u64; 4],
-    pages: u64,
-    sems: u64,
+    pages: Taken,
+    sems: Taken,
     queue_bytes: BTreeMap<u32, (Owner, u64)>,
 }
 
@@ -69,13 +97,13 @@ pub(super) fn check(plan: &Plan, facts: &Facts<'_>) -> Result<()> {
         match &spec.shape {
             Shape::Shm { size } => {
                 within("kernel.shmmax", *size, shm.0)?;
-                totals.pages = totals.pages.saturating_add(size.div_ceil(shm.1));
+                totals.pages.step(size.div_ceil(shm.1), replaced(step).div_ceil(shm.1));
             }
             Shape::Sem { nsems, values } => {
                 within("kernel.sem (SEMMSL)", u64::from(*nsems), sem.field(0))?;
                 let marking = if values.first().is_some_and(|v| *v > 0) { 2 } else { 1 };
                 within("kernel.sem (SEMOPM)", marking, sem.field(2))?;
-                totals.sems += u64::from(*nsems);
+                totals.sems.step(u64::from(*nsems), replaced(step));
             }
             Shape::Msg { max_bytes } => within("kernel.msgmnb", max_bytes.unwrap_or(0), msgmnb)?,
             Shape::Mqueue { max_messages, message_size } => {
@@ -100,12 +128,12 @@ fn sums(totals: &Totals, plan: &Plan, facts: &Facts<'_>) -> Result<()> {
             Kind::Shm,
             "pages of segments",
             "kernel.shmall",
-            totals.pages,
+            totals.pages.most(),
             usage.shm_pages,
             limit(Sysctl::Shmall).number(),
         ),
         (Kind::Sem, "semaphore sets", "kernel.sem (SEMMNI)", totals.new[1], usage.sem_sets, sem.field(3)),
-        (Kind::Sem, "semaphores", "kernel.sem (SEMMNS)", totals.sems, usage.sems, sem.field(1)),
+        (Kind::Sem, "semaphores", "kernel.sem (SEMMNS)", totals.sems.most(), usage.sems, sem.field(1)),
         (Kind::Msg, "message queues", "kernel.msgmni", totals.new[2], usage.msg_queues, limit(Sysctl::Msgmni).number()),
         (Kind::Mqueue, "POSIX queues", "fs.mqueue.queues_max", totals.new[3], 0, limit(Sysctl::MqQueuesMax).number()),
     ] {

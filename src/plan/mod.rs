@@ -13,7 +13,8 @@ pub use build::build;
 use crate::ipc::{Existing, IdMaps, Kind, ObjectSpec, Owner, Snapshot, Sysctl, SysctlValue};
 use crate::oci::SpecSysctl;
 use crate::policy::Config;
-use crate::request::{By, OnStop, Request};
+use crate::request::{Authority, By, Limit, OnStop, Range, Request, Target};
+use std::rc::Rc;
 
 /// The steps, in the order in which they are done.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -130,6 +131,27 @@ pub struct Needs {
     pub limits: Vec<Kind>,
     /// Kinds whose usage counts.
     pub kinds: Vec<Kind>,
+}
+
+/// Adds the sysctls of config.json that limit the objects that are asked for, in a namespace of the container's own: some
+/// runtimes write them before the hook and some after it, and the objects are to come out the same.
+pub fn follow(request: &mut Request, spec: &[SpecSysctl]) {
+    let limits = |sysctl: Sysctl| request.objects.iter().any(|o| limits::governing(o.id.kind()).contains(&sysctl));
+    let asked = |sysctl: Sysctl| request.sysctls.iter().any(|target| target.sysctl == sysctl);
+    let more: Vec<_> = spec.iter().filter(|s| limits(s.sysctl) && !asked(s.sysctl)).filter_map(followed).collect();
+    request.sysctls.extend(more);
+    request.sysctls.sort_by_key(|target| target.sysctl);
+}
+
+/// Exactly the fields that config.json sets; `None` when it sets none.
+fn followed(entry: &SpecSysctl) -> Option<Target> {
+    let value = entry.value_over(entry.sysctl.kernel_default())?;
+    let by = By::new(Rc::from("config.json"), 0, Authority::Spec);
+    let mut fields: [Range; 4] = Default::default();
+    for (index, _) in entry.text.split_ascii_whitespace().enumerate().take(value.fields()) {
+        fields[index].exact = Some(Limit { value: value.field(index), by: by.clone() });
+    }
+    fields[0].exact.is_some().then_some(Target { sysctl: entry.sysctl, fields })
 }
 
 /// What must be looked at for `request`.

@@ -10,6 +10,7 @@ use crate::request::profile::administrators;
 use crate::request::{Profile, merge};
 use crate::session::look;
 
+mod afterwards;
 mod ceilings;
 mod random;
 
@@ -44,7 +45,11 @@ impl World {
     }
 
     fn plan_of(&mut self, request: &Request) -> Result<Plan, Error> {
-        let snapshot = look(&mut self.fake, request, &needs(request))?;
+        let mut request = request.clone();
+        if let Some(spec) = self.spec.as_ref().filter(|_| !self.shared) {
+            follow(&mut request, spec);
+        }
+        let snapshot = look(&mut self.fake, &request, &needs(&request))?;
         let facts = Facts {
             snapshot: &snapshot,
             shared: self.shared,
@@ -55,7 +60,7 @@ impl World {
             page_size: 4096,
             msgqueue_limit: self.msgqueue_limit,
         };
-        build(request, &facts)
+        build(&request, &facts)
     }
 
     fn plan(&mut self, body: &str) -> Result<Plan, Error> {

@@ -1,5 +1,6 @@
 //! A plan in words: why each sysctl changes, and which limits its objects need.
 
+use super::limits::{self, Taken};
 use super::{Action, Change, Plan};
 use crate::ipc::{Bound, Kind, ObjectSpec, Shape, Snapshot, Sysctl, SysctlValue};
 use crate::policy::budget;
@@ -79,25 +80,25 @@ impl Largest {
 
 fn needs(plan: &Plan, origin: &Origin<'_>) -> Vec<String> {
     let made = plan.steps.iter().filter_map(|step| match &step.change {
-        Change::Object { spec, .. } if matches!(step.action, Action::Create | Action::Replace) => {
-            Some((spec, step.action == Action::Create))
-        }
+        Change::Object { spec, .. } if matches!(step.action, Action::Create | Action::Replace) => Some((spec, step)),
         _ => None,
     });
     let mut largest = Largest::default();
-    let (mut new, mut pages, mut sems) = ([0u64; 4], 0u64, 0u64);
+    let (mut new, mut pages, mut sems) = ([0u64; 4], Taken::default(), Taken::default());
     let mut queues: BTreeMap<u32, u64> = BTreeMap::new();
-    for (spec, is_new) in made {
-        new[spec.id.kind() as usize] += u64::from(is_new);
+    for (spec, step) in made {
+        new[spec.id.kind() as usize] += u64::from(step.action == Action::Create);
+        let replaced = limits::replaced(step);
         let holds = |sysctl, field| after(plan, origin.snapshot, sysctl).field(field);
         match &spec.shape {
             Shape::Shm { size } => {
                 largest.of("kernel.shmmax", *size, spec, holds(Sysctl::Shmmax, 0));
-                pages = pages.saturating_add(size.div_ceil(origin.page_size.max(1)));
+                let in_pages = |bytes: u64| bytes.div_ceil(origin.page_size.max(1));
+                pages.step(in_pages(*size), in_pages(replaced));
             }
             Shape::Sem { nsems, .. } => {
                 largest.of("kernel.sem.semmsl", u64::from(*nsems), spec, holds(Sysctl::Sem, 0));
-                sems += u64::from(*nsems);
+                sems.step(u64::from(*nsems), replaced);
             }
             Shape::Msg { max_bytes } => {
                 if let Some(bytes) = max_bytes {
@@ -116,7 +117,7 @@ fn needs(plan: &Plan, origin: &Origin<'_>) -> Vec<String> {
         format!("needs: {limit} {needed} for {what}, of {holds}")
     };
     let mut lines: Vec<_> = largest.0.iter().map(one).collect();
-    lines.extend(totals(plan, origin, new, pages, sems));
+    lines.extend(totals(plan, origin, new, pages.most(), sems.most()));
     for (uid, bytes) in queues {
         let limit = origin.msgqueue_limit.map_or("unlimited".to_owned(), |limit| limit.to_string());
         lines.push(format!("needs: RLIMIT_MSGQUEUE {bytes} for all new queues of uid {uid}, of {limit} for all its queues on this machine"));

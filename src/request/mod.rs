@@ -29,6 +29,8 @@ pub enum Authority {
     Administrator,
     /// The administrator's too: an allowed profile that the container names.
     Named,
+    /// config.json's `linux.sysctl`: the runtime writes it whatever the hook does.
+    Spec,
     /// The container's own annotations.
     Container,
 }

@@ -118,7 +118,10 @@ fn read(sysctl: Sysctl, text: &str) -> std::result::Result<Setting, String> {
         return Err(format!("wants {}", if most == 4 { "1 to 4 numbers" } else { "one number" }));
     }
     let value = SpecSysctl { sysctl, text: text.to_owned() }.value_over(sysctl.kernel_default());
-    let value = value.ok_or("the kernel refuses this value")?;
+    let value = value.ok_or_else(|| {
+        let (least, largest) = sysctl.range();
+        format!("the kernel refuses this value; a profile takes {least} to {largest}")
+    })?;
     let mut fields = [None; 4];
     for (index, field) in fields.iter_mut().enumerate().take(words) {
         let (least, largest) = if sysctl == Sysctl::Sem { SemField::ALL[index].range() } else { sysctl.range() };

@@ -5,12 +5,14 @@ use super::{Bench, Case};
 use crate::engine::Need;
 use crate::outcome::Outcome;
 use crate::profiles::{at_least, exactly};
+use serde_json::json;
 
 pub(super) const CASES: &[Case] = &[
     Case { name: "engine's sysctl satisfies the profile's bound", run: satisfied },
     Case { name: "engine's sysctl below the profile's bound: both named", run: too_small },
     Case { name: "engine's sysctl against an exact value: both named", run: different },
     Case { name: "engine's sysctl next to another key of the profile", run: disjoint },
+    Case { name: "engine's sysctl makes room for a queue of the profile", run: room },
     Case { name: "sysctl of the pod: raised, never lowered", run: pod },
     Case { name: "engine's kernel.sem, blanks and tabs", run: four_numbers },
 ];
@@ -43,6 +45,20 @@ fn disjoint(bench: &Bench) -> Outcome {
     let profile = bench.file(&exactly(KEY, 20000))?;
     let container = bench.container().hook(&["--profile-file", &profile]).sysctl("kernel.shmmni", "5000");
     bench.run(&container)?.seen.sysctls_are(&[(KEY, "20000"), ("kernel.shmmni", "5000")])
+}
+
+/// runc and youki write it after the hook, crun before.
+fn room(bench: &Bench) -> Outcome {
+    bench.needs(&[Need::Prepare, Need::SysctlOption])?;
+    let profile = bench.file("format = 1\n[[mqueue]]\nname = \"/orders\"\nmax-messages = 64\nmessage-size = 128\n")?;
+    let container = bench
+        .container()
+        .hook(&["--profile-file", &profile])
+        .sysctl("fs.mqueue.msg_max", "64")
+        .opens(&["--mqueue", "/orders"]);
+    let seen = bench.run(&container)?.seen;
+    seen.sysctls_are(&[("fs.mqueue.msg_max", "64")])?;
+    seen.object_is("mqueue", "/orders", &json!({"max-messages": 64, "message-size": 128}))
 }
 
 fn pod(bench: &Bench) -> Outcome {
