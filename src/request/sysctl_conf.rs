@@ -6,6 +6,9 @@ use crate::ipc::{SemField, Sysctl, SysctlValue};
 use crate::oci::SpecSysctl;
 use std::fmt::Write as _;
 
+/// Some editors start a file with it.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
 /// One sysctl that a file sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
@@ -25,12 +28,13 @@ pub struct SysctlConf {
 }
 
 impl SysctlConf {
-    /// Adds a file's lines; later ones win, as they do for sysctl(8).
+    /// Adds a file's lines; later ones win, as they do for sysctl(8): of `kernel.sem` only in the fields that they give.
     ///
     /// # Errors
     /// A line that is no setting, or a value of an IPC sysctl that the kernel or a profile would refuse: with file and line.
     pub fn add(&mut self, document: &str, text: &str) -> Result<()> {
         let place = Place { document };
+        let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
         for (line, text) in (1..).zip(text.lines()) {
             let text = text.trim();
             if text.is_empty() || text.starts_with(['#', ';']) {
@@ -38,23 +42,39 @@ impl SysctlConf {
             }
             let at = Position { line, column: 1 };
             // A '-' in front: failures do not matter.
-            let (key, value) = match text.trim_start_matches('-').split_once('=') {
-                Some((key, value)) => (key.trim(), value.trim()),
-                None => return Err(place.error(at, "", "not a line of the form 'name = value'").found(text)),
+            let (key, value) = match (text.trim_start_matches('-').split_once('='), text.strip_prefix('-')) {
+                (Some((key, value)), _) => (key.trim(), value.trim()),
+                (None, Some(key)) => {
+                    let name = dotted(key.trim());
+                    self.left_out.push(format!("{document}:{line}: {name}: sets nothing, only keeps patterns off it"));
+                    continue;
+                }
+                (None, None) => {
+                    let error = place.error(at, "", "not a line of the form 'name = value'");
+                    return Err(error.found(text).remedy("correct the line, or put # in front of it"));
+                }
             };
             let name = dotted(key);
             match name.parse::<Sysctl>() {
                 Ok(sysctl) => {
-                    let setting =
-                        read(sysctl, value).map_err(|why| place.error(at, sysctl.name(), why).found(value))?;
-                    self.settings.retain(|s| s.sysctl != sysctl);
-                    self.settings.push(setting);
+                    let fields = read(sysctl, value).map_err(|why| {
+                        let error = place.error(at, sysctl.name(), why).found(value);
+                        error.remedy("correct the value, or put # in front of the line")
+                    })?;
+                    self.set(sysctl, fields);
                 }
                 Err(_) => self.left_out.push(format!("{document}:{line}: {name}: {}", reason(&name))),
             }
         }
         self.settings.sort_by_key(|s| s.sysctl);
         Ok(())
+    }
+
+    fn set(&mut self, sysctl: Sysctl, fields: [Option<u64>; 4]) {
+        match self.settings.iter_mut().find(|s| s.sysctl == sysctl) {
+            Some(before) => before.fields = std::array::from_fn(|i| fields[i].or(before.fields[i])),
+            None => self.settings.push(Setting { sysctl, fields }),
+        }
     }
 
     /// A profile that asks for the same; with `at_least` it only raises.
@@ -110,20 +130,22 @@ fn reason(name: &str) -> &'static str {
     }
 }
 
-/// The numbers as the kernel reads them, within what a profile may ask for.
-fn read(sysctl: Sysctl, text: &str) -> std::result::Result<Setting, String> {
-    let words = text.split_ascii_whitespace().count();
+/// The numbers as the kernel reads them, within what a profile may ask for. Behind the last number that it looks for the
+/// kernel reads no further, so a comment may stand there; it is refused where another number of `kernel.sem` could.
+fn read(sysctl: Sysctl, text: &str) -> std::result::Result<[Option<u64>; 4], String> {
     let most = if sysctl == Sysctl::Sem { 4 } else { 1 };
-    if !(1..=most).contains(&words) {
+    let mut rest = text.split_ascii_whitespace();
+    let words: Vec<_> = rest.by_ref().take(most).collect();
+    if words.is_empty() || rest.next().is_some_and(|word| !word.starts_with(['#', ';'])) {
         return Err(format!("wants {}", if most == 4 { "1 to 4 numbers" } else { "one number" }));
     }
-    let value = SpecSysctl { sysctl, text: text.to_owned() }.value_over(sysctl.kernel_default());
+    let value = SpecSysctl { sysctl, text: words.join(" ") }.value_over(sysctl.kernel_default());
     let value = value.ok_or_else(|| {
         let (least, largest) = sysctl.range();
         format!("the kernel refuses this value; a profile takes {least} to {largest}")
     })?;
     let mut fields = [None; 4];
-    for (index, field) in fields.iter_mut().enumerate().take(words) {
+    for (index, field) in fields.iter_mut().enumerate().take(words.len()) {
         let (least, largest) = if sysctl == Sysctl::Sem { SemField::ALL[index].range() } else { sysctl.range() };
         let number = match value {
             SysctlValue::Number(n) => Some(n),
@@ -132,7 +154,7 @@ fn read(sysctl: Sysctl, text: &str) -> std::result::Result<Setting, String> {
         let number = number.filter(|n| (least..=largest).contains(n));
         *field = Some(number.ok_or_else(|| format!("a profile takes {least} to {largest}"))?);
     }
-    Ok(Setting { sysctl, fields })
+    Ok(fields)
 }
 
 /// For callers that have nothing to show.
@@ -198,6 +220,45 @@ mod tests {
         ] {
             let error = SysctlConf::default().add("a.conf", &format!("\n{line}\n")).unwrap_err().to_string();
             assert!(error.contains(says) && error.starts_with("a.conf:2:1"), "{line}: {error}");
+            assert!(error.contains("; correct the ") && error.contains(", or put # in front of "), "{error}");
         }
+    }
+
+    #[test]
+    fn a_line_without_a_value_only_excludes_from_patterns() {
+        let all = conf("-net.ipv4.conf.all.rp_filter\n- kernel/sem\nkernel.msgmax=9000\n");
+        assert_eq!(
+            all.left_out,
+            [
+                "a.conf:1: net.ipv4.conf.all.rp_filter: sets nothing, only keeps patterns off it",
+                "a.conf:2: kernel.sem: sets nothing, only keeps patterns off it"
+            ]
+        );
+        assert_eq!(all.settings.len(), 1);
+    }
+
+    #[test]
+    fn a_shorter_value_leaves_the_other_fields_as_they_were() {
+        let mut all = conf("kernel.sem = 1 2 3 4\nkernel.msgmax=1\nkernel.msgmax=2\nkernel.sem=250 32000\n");
+        let shown = |conf: &SysctlConf| conf.profile("x", false).split_once("[sysctl]\n").unwrap().1.to_owned();
+        assert_eq!(shown(&all), "\"kernel.msgmax\" = \"2\"\n\"kernel.sem\" = \"250 32000 3 4\"\n");
+        all.add("b.conf", "kernel.sem = 9\n").unwrap();
+        assert!(shown(&all).ends_with("\"kernel.sem\" = \"9 32000 3 4\"\n"));
+    }
+
+    #[test]
+    fn a_comment_may_stand_where_the_kernel_reads_no_further() {
+        let all = conf("kernel.shmmax = 68719476736 # 64 GiB\nkernel.sem=1 2 3 4 ;x y\nkernel.msgmax = 5 #6\n");
+        let numbers: Vec<_> = all.settings.iter().map(|s| s.fields.iter().flatten().sum::<u64>()).collect();
+        assert_eq!(numbers, [5, 10, 68_719_476_736]);
+        for refused in ["kernel.sem = 250 32000 # x", "kernel.msgmax = 9000#x"] {
+            let error = SysctlConf::default().add("a.conf", refused).unwrap_err().to_string();
+            assert!(error.contains("the kernel refuses this value"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_name() {
+        assert_eq!(conf("\u{feff}kernel.msgmax = 5\n"), conf("kernel.msgmax = 5\n"));
     }
 }

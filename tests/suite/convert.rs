@@ -22,6 +22,10 @@ fn a_sysctl_conf_becomes_a_profile_that_does_the_same() {
     run(&["profiles", "import", "-"], "kernel.msgmax = 8K\n")
         .expect(2)
         .says("standard input:1:1: kernel.msgmax: found 8K");
+    let latin = run(&["profiles", "import", "-"], b"# caf\xe9\nkernel.msgmax = 9000 # \xe9\n").expect(0).stdout;
+    assert!(latin.ends_with("[sysctl]\n\"kernel.msgmax\" = \"9000\"\n"), "{latin}");
+    run(&["profiles", "import", "/none.conf"], "").expect(2).says("no such file; see whether the path is right");
+    run(&["profiles", "import", "-"], "#".repeat(2 << 20)).expect(2).says("; make it smaller");
 }
 
 #[test]

@@ -15,7 +15,8 @@ pub(super) fn run(files: &[PathBuf], at_least: bool) -> Result<Exit> {
     for file in files {
         let name = if file == Path::new("-") { "standard input".into() } else { file.to_string_lossy() };
         let bytes = read(file, &name)?;
-        conf.add(&name, installed::text(&name, &bytes)?)?;
+        // Comments are in whatever encoding; what is no text elsewhere is no number and no name that is known.
+        conf.add(&name, &String::from_utf8_lossy(&bytes))?;
         names.push(name.into_owned());
     }
     require_some(&conf, &names.join(", "))?;
@@ -30,9 +31,9 @@ fn read(file: &Path, name: &str) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let limit = MAX_PROFILE as u64;
     let read = std::io::stdin().lock().take(limit + 1).read_to_end(&mut bytes);
-    read.map_err(|e| Error::bad_input(name, e.to_string()))?;
+    read.map_err(|e| Error::bad_input(name, e.to_string()).remedy("name the file instead"))?;
     if bytes.len() > MAX_PROFILE {
-        return Err(Error::bad_input(name, format!("larger than {MAX_PROFILE} bytes")));
+        return Err(Error::bad_input(name, format!("larger than {MAX_PROFILE} bytes")).remedy("make it smaller"));
     }
     Ok(bytes)
 }
