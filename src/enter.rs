@@ -4,10 +4,10 @@ mod keys;
 
 use crate::error::{Error, Result};
 use crate::ipc::{IdMaps, NamespaceId, Owner};
-use crate::kernel::SysError;
 use crate::kernel::cgroup::MemoryGroup;
 use crate::kernel::identity::{CapSet, Capabilities, effective_ids};
 use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, OwnThread, Patience, Process};
+use crate::kernel::{SysError, general_remedy};
 use crate::kernel::{cgroup, limits};
 use crate::oci::{IpcNamespace, Spec};
 use crate::report::Namespace;
@@ -246,7 +246,7 @@ pub(crate) fn entry_error(what: &str, error: &SysError) -> Error {
         ),
         ("open namespace", Errno::EINVAL) => ("it is not an IPC namespace", "name a file such as /proc/PID/ns/ipc"),
         ("open namespace", Errno::ENOENT) => ("there is no such file", "see whether the path is right"),
-        _ => ("the namespace cannot be entered", "see the errno"),
+        _ => ("the namespace cannot be entered", general_remedy(error.errno)),
     };
     Error::unsupported(what, format!("{why} ({error})")).remedy(remedy)
 }

@@ -1,12 +1,14 @@
 //! Files of the installation: the policy and the profiles, found by name, read only when they can be trusted.
 
 use crate::error::{Error, Result};
-use crate::kernel::file::{FileError, OVERFLOW_ID, TrustedDir, read_trusted};
+use crate::kernel::file::{FileError, OVERFLOW_ID, TrustedDir, correct_rights, read_trusted};
+use crate::kernel::general_remedy;
 use crate::kernel::limits::page_size;
 use crate::policy::{Config, config};
 use crate::request::annotation::{Annotations, ProfileName};
 use crate::request::profile::{MAX_PROFILE, administrators};
 use crate::request::{Authority, By, Profile};
+use nix::errno::Errno;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -54,6 +56,59 @@ impl RequestOptions {
                 .remedy("write the path from the root")),
         }
     }
+
+    /// What would make the hook refuse, each option looked at by itself.
+    pub fn problems(&self) -> Vec<Error> {
+        let mut errors = Vec::new();
+        if self.config.is_some() {
+            let alone = RequestOptions { config: self.config.clone(), ..RequestOptions::default() };
+            errors.extend(alone.problem("--config", |o| read_config(o).map(drop)));
+        }
+        for file in &self.profile_files {
+            let alone = RequestOptions { profile_files: vec![file.clone()], ..RequestOptions::default() };
+            errors.extend(alone.problem("--profile-file", |o| read_profiles(o, Annotations::default()).map(drop)));
+        }
+        let alone = RequestOptions { profiles_dir: self.profiles_dir.clone(), ..RequestOptions::default() };
+        match alone.problem("--profiles-dir", readable_directory) {
+            Some(error) => errors.push(error),
+            None => {
+                let refused = |name: &String| match profile_name(name) {
+                    Ok(name) => alone.problem("--profile", |o| named(o, &name, Authority::Administrator).map(drop)),
+                    Err(error) => Some(error),
+                };
+                errors.extend(self.profiles.iter().filter_map(refused));
+            }
+        }
+        errors
+    }
+
+    fn problem(&self, option: &str, read: impl FnOnce(&RequestOptions) -> Result<()>) -> Option<Error> {
+        self.must_be_absolute().and_then(|()| read(self).map_err(|e| e.within(option))).err()
+    }
+}
+
+/// A profile's name on a command line.
+///
+/// # Errors
+/// No profile can have that name.
+pub fn profile_name(text: &str) -> Result<ProfileName> {
+    text.parse().map_err(|why: crate::ipc::ValueError| {
+        Error::bad_input("--profile", why.to_string())
+            .found(text)
+            .remedy("'oci-ipc-hook profiles list' shows what is installed")
+    })
+}
+
+/// `--profiles-dir`, if it is given, must be there and to be trusted; else nothing in it is ever found.
+fn readable_directory(options: &RequestOptions) -> Result<()> {
+    let Some(dir) = &options.profiles_dir else { return Ok(()) };
+    match TrustedDir::open(dir, false) {
+        Ok(_) => Ok(()),
+        Err(FileError::NotFound) => {
+            Err(Error::bad_input(dir.to_string_lossy(), "no such directory").remedy("see whether the path is right"))
+        }
+        Err(error) => Err(unreadable(&dir.join("NAME.toml").to_string_lossy(), &error)),
+    }
 }
 
 /// Reads the policy; the built-in one when there is no file.
@@ -95,14 +150,6 @@ pub fn read_profiles(options: &RequestOptions, annotations: Annotations) -> Resu
         profiles.push(annotations.inline);
     }
     Ok(profiles)
-}
-
-/// The value of `--profile`.
-///
-/// # Errors
-/// No profile can have that name.
-pub fn profile_name(name: &str) -> Result<ProfileName> {
-    name.parse().map_err(|why: crate::ipc::ValueError| Error::bad_input("--profile", why.to_string()).found(name))
 }
 
 /// Reads a profile that is asked for by name, on whose word.
@@ -157,13 +204,11 @@ pub fn unreadable(name: &str, error: &FileError) -> Error {
         }
         FileError::Untrusted { owner, directory, .. } => {
             let parent = Path::new(name).parent().filter(|_| *directory).map(Path::to_string_lossy);
-            let path = parent.as_deref().unwrap_or(name);
-            let own = [0, nix::unistd::geteuid().as_raw()].contains(owner);
-            let chown = if own { String::new() } else { format!("chown root:root {path} && ") };
-            format!("{chown}chmod go-w {path}")
+            correct_rights(*owner, parent.as_deref().unwrap_or(name))
         }
         FileError::TooLarge(_) => "make it smaller".to_owned(),
         FileError::NotRegular => "name a regular file".to_owned(),
+        FileError::Io(_, errno @ (Errno::EMFILE | Errno::ENFILE)) => general_remedy(*errno).to_owned(),
         FileError::Io(..) => "see whether the hook may read it".to_owned(),
     };
     Error::bad_input(name, error.to_string()).remedy(remedy)

@@ -2,12 +2,12 @@
 
 use crate::error::Error;
 use crate::ipc::{Kind, ObjectId, ObjectSpec, Sysctl, SysctlValue};
-use crate::kernel::{SysError, label};
+use crate::kernel::{SysError, general_remedy, label};
 use crate::plan::render::spec_text;
 use nix::errno::Errno;
 
 pub(crate) fn read(sysctl: Sysctl, error: &SysError) -> Error {
-    Error::failed(sysctl.name(), error.to_string())
+    Error::failed(sysctl.name(), error.to_string()).remedy(general_remedy(error.errno))
 }
 
 pub(crate) fn write(sysctl: Sysctl, found: SysctlValue, wanted: SysctlValue, error: &SysError) -> Error {
@@ -27,7 +27,7 @@ pub(crate) fn write(sysctl: Sysctl, found: SysctlValue, wanted: SysctlValue, err
         Errno::ENOENT => {
             ("the namespace is gone, or this kernel does not have it", "see whether the container still lives")
         }
-        _ => ("the write failed", "see the errno"),
+        _ => ("the write failed", general_remedy(error.errno)),
     };
     Error::failed(sysctl.name(), format!("{why} ({error})")).wanted(wanted).found(found).remedy(remedy)
 }

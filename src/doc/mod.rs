@@ -174,6 +174,18 @@ impl Place<'_> {
         }
     }
 
+    /// Nothing if this is the number of the one format that there is so far, of profiles and of the policy.
+    pub fn format(&self, node: &Node<'_>) -> Result<(), Error> {
+        match self.number(node, "format")? {
+            1 => Ok(()),
+            other => Err(self
+                .error(node.at, "format", "not a format that this version reads")
+                .wanted("1")
+                .found(other)
+                .remedy("write format = 1, or use the version of the hook that the file is for")),
+        }
+    }
+
     /// A value of the wrong kind.
     pub fn wrong_kind(&self, node: &Node<'_>, what: impl fmt::Display, wanted: &str) -> Error {
         self.error(node.at, &what.to_string(), "of the wrong kind").wanted(wanted).found(node.value.kind())

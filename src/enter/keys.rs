@@ -3,8 +3,8 @@
 use super::Found;
 use crate::error::{Error, Result};
 use crate::ipc::{FileKey, Key};
-use crate::kernel::SysError;
 use crate::kernel::container_file::{ContainerRoot, FileOrigin};
+use crate::kernel::{SysError, general_remedy};
 use crate::oci::Spec;
 use crate::request::Profile;
 use nix::errno::Errno;
@@ -78,7 +78,7 @@ fn unreachable_file(file: &FileKey, error: &SysError) -> Error {
         Errno::EACCES | Errno::EPERM => {
             ("the container's files are out of reach", "run the hook as root or as the container's user")
         }
-        _ => ("the container's files cannot be looked at", "see the errno"),
+        _ => ("the container's files cannot be looked at", general_remedy(error.errno)),
     };
     Error::unsupported(file.to_string(), format!("{why} ({error})")).remedy(remedy)
 }

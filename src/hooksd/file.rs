@@ -38,9 +38,7 @@ impl HookFile {
         let table = place.table(&root, "")?;
         let mut unknown = Vec::new();
         note_unknown(table, "", &KEYS, &mut unknown);
-        let required = |key: &'static str| {
-            get(table, key).ok_or_else(|| place.error(root.at, key, "is missing, so engines refuse the file"))
-        };
+        let required = |key: &'static str| get(table, key).ok_or_else(|| place.error(root.at, key, "is missing"));
         let version = place.text(required("version")?, "version")?;
         if version != "1.0.0" {
             return Err(place

@@ -173,6 +173,13 @@ fn is_trusted((uid, mode): (u32, u32), own: impl FnOnce() -> u32, overflow_is_ro
     mode & 0o022 == 0 && (uid == 0 || uid == own() || (uid == OVERFLOW_ID && overflow_is_root()))
 }
 
+/// The command that makes a file or directory of this owner trusted.
+pub fn correct_rights(owner: u32, path: &str) -> String {
+    let own = [0, nix::unistd::geteuid().as_raw()].contains(&owner);
+    let chown = if own { String::new() } else { format!("chown root:root {path} && ") };
+    format!("{chown}chmod go-w {path}")
+}
+
 /// True in a user namespace that maps ids to others.
 pub(super) fn in_user_namespace() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();

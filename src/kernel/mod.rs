@@ -56,6 +56,15 @@ impl SysError {
     }
 }
 
+/// What helps against an errno that says all by itself; for calls that it has no special meaning for.
+pub const fn general_remedy(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EMFILE => "raise the limit of open files (RLIMIT_NOFILE, ulimit -n) of whoever starts the hook",
+        Errno::ENFILE => "raise the machine's limit of open files (sysctl fs.file-max)",
+        _ => "see the errno",
+    }
+}
+
 impl fmt::Display for SysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.call, self.errno)?;

@@ -36,7 +36,7 @@ impl PrivateDir {
         let found = stat(&fd)?;
         let own = nix::unistd::geteuid().as_raw();
         if (found.st_uid != 0 && found.st_uid != own) || found.st_mode & 0o022 != 0 {
-            return Err(untrusted(&found));
+            return Err(untrusted(&found, true));
         }
         below(&fd, name, create, !in_user_namespace())
     }
@@ -70,7 +70,7 @@ impl PrivateDir {
         let found = stat(&fd)?;
         let foreign = self.own_files && found.st_uid != nix::unistd::geteuid().as_raw();
         if foreign || found.st_mode & 0o077 != 0 || (is_regular(&found) && found.st_nlink != 1) {
-            return Err(untrusted(&found));
+            return Err(untrusted(&found, false));
         }
         read_known(&fd, &found, limit)
     }
@@ -137,7 +137,7 @@ fn below(parent: &OwnedFd, name: &str, create: bool, own_files: bool) -> Result<
     };
     let found = stat(&fd)?;
     if found.st_uid != nix::unistd::geteuid().as_raw() || found.st_mode & 0o077 != 0 {
-        return Err(untrusted(&found));
+        return Err(untrusted(&found, false));
     }
     Ok(Some(PrivateDir { fd, own_files }))
 }
@@ -146,8 +146,9 @@ fn is_regular(stat: &FileStat) -> bool {
     stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
 }
 
-fn untrusted(stat: &FileStat) -> FileError {
-    FileError::Untrusted { owner: stat.st_uid, mode: stat.st_mode & 0o7777, directory: false }
+/// `parent`: not what was to be opened, but the directory that it lies in.
+fn untrusted(stat: &FileStat, parent: bool) -> FileError {
+    FileError::Untrusted { owner: stat.st_uid, mode: stat.st_mode & 0o7777, directory: parent }
 }
 
 fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> Result<(), FileError> {
@@ -221,7 +222,7 @@ mod tests {
         symlink("real", scratch.0.join("link")).unwrap();
         assert_eq!(open("link"), Err(FileError::Link));
         fs::set_permissions(scratch.0.join("real"), fs::Permissions::from_mode(0o750)).unwrap();
-        assert!(matches!(open("real"), Err(FileError::Untrusted { mode: 0o750, .. })));
+        assert!(matches!(open("real"), Err(FileError::Untrusted { mode: 0o750, directory: false, .. })));
         fs::write(scratch.0.join("file"), "").unwrap();
         assert_eq!(open("file"), Err(FileError::Io("open directory", Errno::ENOTDIR)));
         assert!(open("../x").is_err() || !scratch.0.join("../x").exists());
@@ -243,6 +244,6 @@ mod tests {
         dir.write("link", b"new").unwrap();
         assert_eq!(fs::read(scratch.0.join("secret")).unwrap(), b"content");
         fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(open("d"), Err(FileError::Untrusted { mode: 0o777, .. })));
+        assert!(matches!(open("d"), Err(FileError::Untrusted { mode: 0o777, directory: true, .. })));
     }
 }

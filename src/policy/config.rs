@@ -109,9 +109,7 @@ impl Config {
         for (key, node) in &table {
             match key.name.as_ref() {
                 "format" => {
-                    if place.number(node, "format")? != 1 {
-                        return Err(place.error(node.at, "format", "not a format that this version reads").wanted("1"));
-                    }
+                    place.format(node)?;
                     has_format = true;
                 }
                 "policy" => config.policy(place, place.table(node, "policy")?, page_size)?,

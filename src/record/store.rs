@@ -2,7 +2,7 @@
 
 use super::Stored;
 use crate::error::{Error, Result};
-use crate::kernel::file::FileError;
+use crate::kernel::file::{FileError, correct_rights};
 use crate::kernel::life::outer_root;
 use crate::kernel::private_dir::{PrivateDir, half_written};
 use std::path::{Path, PathBuf};
@@ -167,6 +167,10 @@ impl Store {
 fn failed(path: &Path, error: &FileError) -> Error {
     let name = path.to_string_lossy();
     let remedy = match error {
+        FileError::Untrusted { directory: true, owner, .. } => {
+            let dir = path.parent().unwrap_or(path).to_string_lossy();
+            return Error::failed(name, error.to_string()).remedy(correct_rights(*owner, &dir));
+        }
         FileError::Link | FileError::NotRegular => "remove it: it is not the hook's",
         FileError::Untrusted { .. } => "remove it: only its user may have access to what the hook keeps there",
         FileError::TooLarge(_) => "remove it: the hook writes none of that size",

@@ -176,10 +176,7 @@ impl Reader<'_> {
         for (key, node) in table {
             match key.name.as_ref() {
                 "format" => {
-                    if self.place.number(node, "format")? != 1 {
-                        let error = self.place.error(node.at, "format", "not a format that this version reads");
-                        return Err(error.wanted("1"));
-                    }
+                    self.place.format(node)?;
                     has_format = true;
                 }
                 "description" => profile.description = Some(self.place.text(node, "description")?.to_owned()),

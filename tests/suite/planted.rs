@@ -174,3 +174,19 @@ fn a_planted_directory_is_refused_before_anything_is_changed() {
     symlink(elsewhere.path(), &path).unwrap();
     stage.start(&stage.host.private("p"));
 }
+
+#[test]
+fn a_run_that_others_can_write_to_is_what_is_named() {
+    if !is_root() {
+        return skip("only root can give the hook another /run");
+    }
+    let host = Host::new();
+    let run = host.path("");
+    let run = run.parent().unwrap();
+    for mode in [0o1777, 0o775] {
+        fs::set_permissions(run, fs::Permissions::from_mode(mode)).unwrap();
+        let said = host.hook(&["inspect", "--record", "web"], "").expect(1).stderr;
+        let belongs = format!("/run/oci-ipc-hook: its directory belongs to uid 0 with mode {mode:04o}, and must ");
+        assert!(said.contains(&belongs) && said.ends_with("; chmod go-w /run\n"), "{said}");
+    }
+}
