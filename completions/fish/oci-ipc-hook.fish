@@ -134,7 +134,7 @@ complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand wrap" -l confi
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand wrap" -l profiles-dir -d 'Profiles instead of the installed ones' -r -F
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand wrap" -l memory -d 'A memory limit for formulas, besides those that are found' -r
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand wrap" -s h -l help -d 'Print help'
-complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand print-config" -l profile -d 'Docker: one more runtime for this profile; may stand several times' -r
+complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand print-config" -l profile -d 'Podman, CRI-O: an argument of the hook; docker: one more runtime for this profile; may stand several times' -r
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand print-config" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand demo" -l runtime -d 'Use a real container of this runtime (runc, crun, youki)' -r
 complete -c oci-ipc-hook -n "__fish_oci_ipc_hook_using_subcommand demo" -s h -l help -d 'Print help'

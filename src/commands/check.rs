@@ -11,6 +11,7 @@ use crate::kernel::file::{FileError, read_regular, read_trusted};
 use crate::kernel::limits::page_size;
 use crate::policy::Config;
 use crate::request::Profile;
+use crate::request::annotation::ProfileName;
 use crate::request::profile::administrators;
 use std::path::{Path, PathBuf};
 
@@ -45,22 +46,22 @@ fn installed_files() -> Vec<PathBuf> {
         files.push(PathBuf::from(CONFIG_FILE));
     }
     for dir in PROFILE_DIRS {
-        files.extend(in_directory(dir, "toml"));
+        files.extend(in_directory(dir, "toml").unwrap_or_default());
     }
     for dir in HOOKS_DIRS {
         let ours = |path: &PathBuf| std::fs::read_to_string(path).is_ok_and(|t| t.contains("oci-ipc-hook"));
-        files.extend(in_directory(dir, "json").into_iter().filter(ours));
+        files.extend(in_directory(dir, "json").unwrap_or_default().into_iter().filter(ours));
     }
     files
 }
 
 /// Files of a directory with an extension, sorted.
-pub(super) fn in_directory(dir: impl AsRef<Path>, extension: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+pub(super) fn in_directory(dir: impl AsRef<Path>, extension: &str) -> std::io::Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(dir)?.flatten();
     let mut files: Vec<_> =
         entries.map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == extension)).collect();
     files.sort();
-    files
+    Ok(files)
 }
 
 /// Prints what is to be said of a hooks.d file; exit 2 when it does not work.
@@ -88,18 +89,29 @@ fn hooks_file(path: &Path) -> Result<Exit> {
 fn check(path: &Path) -> Result<&'static str> {
     let name = path.to_string_lossy();
     let absolute = std::path::absolute(path).map_err(|e| Error::bad_input(&*name, e.to_string()))?;
-    let built_in = absolute.parent().is_some_and(|dir| {
-        PROFILE_DIRS.iter().any(|d| Path::new(d) == dir) || Path::new(CONFIG_FILE).parent() == Some(dir)
-    });
+    let dir = absolute.parent();
+    let of_profiles = PROFILE_DIRS.iter().any(|d| Some(Path::new(d)) == dir);
+    let built_in = of_profiles || Path::new(CONFIG_FILE).parent() == dir;
+    if of_profiles {
+        can_be_named(&absolute)?;
+    }
     let bytes = read_trusted(&absolute, built_in, 1 << 20).map_err(|e: FileError| installed::unreadable(&name, &e))?;
     let text = installed::text(&name, &bytes)?;
     let table = doc::toml::parse(Place { document: &name }, text)?;
     let policy = table.iter().any(|(key, _)| matches!(key.name.as_ref(), "policy" | "charge" | "record"));
-    if policy || path.file_name().is_some_and(|n| n == "config.toml") {
+    if !of_profiles && (policy || path.file_name().is_some_and(|n| n == "config.toml")) {
         Config::parse(&name, text, page_size()).map(|_| "policy")
     } else {
         Profile::parse_toml(&name, text, &administrators("profile")).map(|_| "profile")
     }
+}
+
+/// In a directory of profiles the hook finds a file by its name alone.
+fn can_be_named(path: &Path) -> Result<()> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    stem.parse::<ProfileName>().map(drop).map_err(|why| {
+        Error::bad_input(path.to_string_lossy(), format!("no request can name it: {why}")).remedy("rename it")
+    })
 }
 
 /// The options that stand for "everything installed".

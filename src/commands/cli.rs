@@ -83,6 +83,8 @@ Examples:
     Inspect(InspectArgs),
     /// Check policy, profiles and hooks.d files
     #[command(after_help = "\
+Profiles and files that the arguments in a hooks.d file name are looked up here, as the hook does where it runs.
+
 Examples:
   oci-ipc-hook check                                everything that is installed
   oci-ipc-hook check mine.toml 50-ipc.json")]
@@ -165,12 +167,22 @@ impl From<RequestArgs> for RequestOptions {
     }
 }
 
+/// A process that may be a container's.
+fn container_pid(text: &str) -> Result<i32, String> {
+    let pid: i32 = text.parse().map_err(|_| "not the number of a process")?;
+    match pid {
+        ..=0 => Err("not the number of a process".to_owned()),
+        1 => Err("process 1 is init, whose namespace is never changed: name a process of the container".to_owned()),
+        pid => Ok(pid),
+    }
+}
+
 /// Whose namespace.
 #[derive(Clone, Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct TargetArgs {
     /// The namespace of this process
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(2..))]
+    #[arg(long, value_name = "N", value_parser = container_pid)]
     pub pid: Option<i32>,
     /// A namespace file
     #[arg(long, value_name = "PATH")]
@@ -195,7 +207,7 @@ impl TargetArgs {
 #[derive(Clone, Debug, Args)]
 pub struct PlanArgs {
     /// The namespace of this process
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(2..), group = "whose")]
+    #[arg(long, value_name = "N", value_parser = container_pid, group = "whose")]
     pub pid: Option<i32>,
     /// A namespace file
     #[arg(long, value_name = "PATH", group = "whose")]
@@ -245,6 +257,22 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_first_process_is_refused_with_the_reason() {
+        for verb in [["oci-ipc-hook", "plan", "--pid"], ["oci-ipc-hook", "apply", "--pid"]] {
+            let given = |pid| Cli::try_parse_from([&verb[..], &[pid]].concat()).map(drop).map_err(|e| e.to_string());
+            assert!(given("2").is_ok());
+            let first = given("1").unwrap_err();
+            assert!(
+                first.contains("'--pid <N>': process 1 is init, whose namespace is never changed: name"),
+                "{first}"
+            );
+            for pid in ["0", "x", "4294967296"] {
+                assert!(given(pid).unwrap_err().contains("not the number of a process"), "{pid}");
+            }
+        }
     }
 
     #[test]

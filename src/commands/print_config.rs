@@ -4,6 +4,8 @@
 use super::cli::{Engine, PrintConfigArgs};
 use super::output::print;
 use crate::error::{Error, Exit, Result};
+use crate::installed::profile_name;
+use crate::request::annotation::ProfileName;
 use crate::start::RUNTIME_NAME;
 use serde_json::json;
 use std::path::Path;
@@ -15,35 +17,45 @@ const SHIPPED_PATH: &str = "/usr/libexec/oci/hooks.d/oci-ipc-hook";
 pub(super) fn run(args: &PrintConfigArgs) -> Result<Exit> {
     let program = std::env::current_exe().map_err(|e| Error::failed("own path", e.to_string()))?;
     let program = program.to_str().ok_or_else(|| Error::bad_input("own path", "not UTF-8"))?;
+    let profiles = args.profile.iter().map(|p| profile_name(p)).collect::<Result<Vec<_>>>()?;
     let (place, text) = match args.engine {
         Engine::Podman => (
             "/usr/share/containers/oci/hooks.d/50-oci-ipc-hook.json (podman reads no other directory without --hooks-dir)",
-            hooks_d(program),
+            hooks_d(program, &profiles),
         ),
         Engine::Crio => (
             "/usr/share/containers/oci/hooks.d/50-oci-ipc-hook.json or another directory of crio.conf's hooks_dir",
-            hooks_d(program),
+            hooks_d(program, &profiles),
         ),
         Engine::Docker => (
             "/etc/docker/daemon.json (merge \"runtimes\"), then restart dockerd; docker run --runtime ipc --annotation io.oci-ipc-hook.profile=NAME (API 1.43 or later), or --runtime ipc-NAME",
-            docker(program, &args.profile)?,
+            docker(program, &profiles)?,
         ),
         Engine::Containerd => (
             "/etc/containerd/config.toml, then restart containerd; pods choose it with a RuntimeClass whose handler is ipc",
-            containerd(program),
+            containerd(program, &profiles)?,
         ),
     };
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("# goes to {place}\n").as_bytes());
+    let mut note = format!("# goes to {place}\n");
+    if matches!(args.engine, Engine::Podman | Engine::Crio) && !profiles.is_empty() {
+        note +=
+            "# \"when\" says which containers get the profiles: as printed, those with any annotation of the hook\n";
+    }
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), note.as_bytes());
     print(&text)?;
     Ok(Exit::Done)
 }
 
-fn hooks_d(program: &str) -> String {
-    HOOKS_D.replace(&format!("\"{SHIPPED_PATH}\""), &json!(program).to_string())
+/// With profiles in the arguments: every container that it is called for gets them.
+fn hooks_d(program: &str, profiles: &[ProfileName]) -> String {
+    let args: String = profiles.iter().map(|name| format!(", \"--profile\", \"{name}\"")).collect();
+    HOOKS_D
+        .replace(&format!("\"{SHIPPED_PATH}\""), &json!(program).to_string())
+        .replace("\"args\": [\"oci-ipc-hook\"", &format!("\"args\": [\"oci-ipc-hook\"{args}"))
 }
 
 /// Docker turns `runtimeArgs` into an unquoted shell script: plain words only.
-fn docker(program: &str, profiles: &[String]) -> Result<String> {
+fn docker(program: &str, profiles: &[ProfileName]) -> Result<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     if !program.chars().all(plain) {
         return Err(Error::bad_input("own path", "docker needs a path of plain characters").found(program));
@@ -51,21 +63,25 @@ fn docker(program: &str, profiles: &[String]) -> Result<String> {
     let mut runtimes = serde_json::Map::new();
     let entry = |args: Vec<&str>| json!({ "path": program, "runtimeArgs": args });
     runtimes.insert("ipc".into(), entry(vec!["wrap", "--"]));
-    for profile in profiles {
-        let name = crate::installed::profile_name(profile)?;
-        runtimes.insert(format!("ipc-{name}"), entry(vec!["wrap", "--profile", profile, "--"]));
+    for name in profiles {
+        runtimes.insert(format!("ipc-{name}"), entry(vec!["wrap", "--profile", name.as_str(), "--"]));
     }
     Ok(serde_json::to_string_pretty(&json!({ "runtimes": runtimes })).unwrap_or_default() + "\n")
 }
 
 /// BinaryName takes no arguments, so the link by which the program knows to be a runtime is needed.
-fn containerd(program: &str) -> String {
+fn containerd(program: &str, profiles: &[ProfileName]) -> Result<String> {
+    if let Some(name) = profiles.first() {
+        return Err(Error::bad_input("--profile", "containerd gives a runtime no arguments")
+            .found(name)
+            .remedy("leave it out, and name the profile in the pod's annotation io.oci-ipc-hook.profile"));
+    }
     let link = Path::new(program).with_file_name(RUNTIME_NAME);
     let link = match link.exists() {
         true => link.display().to_string(),
         false => format!("/usr/bin/{RUNTIME_NAME}"),
     };
-    format!(
+    Ok(format!(
         "version = 2\n\n\
          [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.ipc]\n\
          \x20 runtime_type = \"io.containerd.runc.v2\"\n\
@@ -75,5 +91,5 @@ fn containerd(program: &str) -> String {
          \x20 # a link to {program}\n\
          \x20 BinaryName = {}\n",
         json!(link)
-    )
+    ))
 }

@@ -18,7 +18,7 @@ use crate::request::{Authority, FileWish, Memory, ObjectWish, Profile, Target, m
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub(super) fn run(args: &ProfilesArgs) -> Result<Exit> {
     let options = installed_options(args.profiles_dir.as_ref());
@@ -45,7 +45,12 @@ fn list(options: &RequestOptions, json: bool) -> Result<Exit> {
     let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
     // Later directories are overridden by earlier ones.
     for dir in installed::directories(options).iter().rev() {
-        for file in in_directory(dir, "toml") {
+        let found = match in_directory(dir, "toml") {
+            // The installed ones need not be there.
+            Err(_) if options.profiles_dir.is_none() => continue,
+            found => found.map_err(|e| unreadable(dir, &e))?,
+        };
+        for file in found {
             let Some(name) = file.file_stem().map(|n| n.to_string_lossy().into_owned()) else { continue };
             files.insert(name, file);
         }
@@ -67,6 +72,11 @@ fn list(options: &RequestOptions, json: bool) -> Result<Exit> {
     }
     print(&out)?;
     Ok(exit)
+}
+
+fn unreadable(dir: &Path, error: &std::io::Error) -> Error {
+    let error = Error::bad_input("--profiles-dir", error.to_string()).found(dir.display());
+    error.remedy("name a directory of profiles that can be read")
 }
 
 fn entry(options: &RequestOptions, name: String, file: PathBuf) -> Entry {

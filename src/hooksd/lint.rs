@@ -188,7 +188,10 @@ fn arguments(file: &HookFile, out: &mut Findings) {
     let args: Vec<_> = file.args.iter().map(Into::into).collect();
     match crate::commands::hook_arguments(&args) {
         Ok(None) => out.problem("hook.args name another verb than hook".into(), "leave only options of hook"),
-        Ok(Some(_)) => {}
+        // As the hook would find them here.
+        Ok(Some(options)) => {
+            out.list.extend(options.problems().into_iter().map(|e| Finding::error(&out.what, &e.within("hook.args"))));
+        }
         Err(why) => out.problem(format!("hook.args are not understood: {why}"), "see oci-ipc-hook hook -h"),
     }
 }
@@ -264,6 +267,7 @@ mod tests {
             assert_eq!((all.len(), all[0].level), (1, Level::Problem), "{all:?}");
             assert!(all[0].found.contains(says), "{all:?}");
             assert!(!all[0].found.contains("/x/a.json"), "the file is named once: {all:?}");
+            assert!(!all[0].found.contains("engines"), "what they do stands in the remedy: {all:?}");
         }
         assert!(only("/bin/true", r#","when":{"always":true},"stages":["createruntime"]"#).contains("no stage"));
         let odd = only("/bin/true", r#","when":{"commands":["("]},"stages":["createRuntime"]"#);

@@ -82,12 +82,12 @@ fn a_container_is_judged() {
 }
 
 /// A machine with other `/etc`, `/usr/share`, `/run` and `/dev`; root's.
-struct Machine {
+pub struct Machine {
     dir: Dir,
 }
 
 impl Machine {
-    fn new() -> Machine {
+    pub fn new() -> Machine {
         let machine = Machine { dir: Dir::new() };
         for below in ["etc", "share", "run", "dev"] {
             std::fs::create_dir(machine.dir.path().join(below)).expect("a directory");
@@ -97,19 +97,24 @@ impl Machine {
         machine
     }
 
-    fn file(&self, path: &str, text: &str) -> String {
+    pub fn file(&self, path: &str, text: &str) -> String {
         let at = self.dir.path().join(path);
         std::fs::create_dir_all(at.parent().expect("a directory")).expect("directories");
         self.dir.file(path, text)
     }
 
-    fn findings(&self, args: &[&str]) -> Vec<(String, Value)> {
+    /// The binary on that machine.
+    pub fn run(&self, args: &[&str]) -> Ran {
         let script = "for d in etc run dev; do mount --bind \"$0/$d\" /$d || exit 99; done
             mount --bind \"$0/share\" /usr/share && exec \"$@\"";
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-c", script]).arg(self.dir.path());
-        command.arg(binary()).args(["doctor", "--json"]).args(args);
-        judged(&run_command(command, ""))
+        command.arg(binary()).args(args);
+        run_command(command, "")
+    }
+
+    fn findings(&self, args: &[&str]) -> Vec<(String, Value)> {
+        judged(&self.run(&[&["doctor", "--json"], args].concat()))
     }
 }
 

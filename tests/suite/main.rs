@@ -5,6 +5,7 @@
 
 mod annotations;
 mod attacks;
+mod check;
 mod convert;
 mod docs;
 mod doctor;

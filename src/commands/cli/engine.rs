@@ -53,7 +53,7 @@ pub struct PrintConfigArgs {
     /// Whose configuration
     #[arg(value_enum)]
     pub engine: Engine,
-    /// Docker: one more runtime for this profile; may stand several times
+    /// Podman, CRI-O: an argument of the hook; docker: one more runtime for this profile; may stand several times
     #[arg(long, value_name = "NAME")]
     pub profile: Vec<String>,
 }
