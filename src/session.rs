@@ -9,7 +9,7 @@ use crate::kernel::identity::{CapSet, Capabilities, is_rootless};
 use crate::kernel::label;
 use crate::kernel::limits::{QueueLimit, page_size};
 use crate::kernel::namespace::Joined;
-use crate::kernel::{Ipc, SysError};
+use crate::kernel::{Ipc, SysError, general_remedy};
 use crate::oci::{IpcNamespace, Spec};
 use crate::plan::allowed::Setting;
 use crate::plan::charge::{self, Room};
@@ -302,7 +302,7 @@ fn look_error(what: &str, error: &SysError) -> Error {
             .remedy("a kernel with CONFIG_SYSVIPC and CONFIG_POSIX_MQUEUE is needed"),
         Errno::EACCES | Errno::EPERM => Error::unsupported(what, format!("not permitted ({error})"))
             .remedy("run the hook as root, or as the owner of the container's user namespace"),
-        _ => Error::failed(what, error.to_string()),
+        _ => Error::failed(what, error.to_string()).remedy(general_remedy(error.errno)),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Bad input: one line, exit 2 or 4, nothing written anywhere.
 
 use crate::support::host::Host;
-use crate::support::{Container, Dir, run};
+use crate::support::{Container, Dir, binary, run, run_command};
+use std::process::Command;
 
 fn refused(state: impl AsRef<[u8]>, code: i32, says: &str) {
     let dir = Dir::new();
@@ -92,4 +93,25 @@ fn states_and_config_json_are_read_to_their_limits_and_not_beyond() {
     assert_eq!(container.everything(), before);
     hook(CONFIG, STATE).expect(0);
     assert_ne!(container.everything(), before);
+}
+
+#[test]
+fn too_few_descriptors_are_named_as_such() {
+    let (container, dir) = (Container::new(), Dir::new());
+    let profile = dir.profile("[sysctl]\n\"kernel.msgmax\" = 9000\n");
+    let mut seen = Vec::new();
+    for limit in 4..12 {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {limit}; exec \"$0\" \"$@\"")]).arg(binary());
+        command.args(["plan", "--pid", &container.pid().to_string(), "--profile-file", &profile]);
+        let ran = run_command(command, "");
+        if ran.code != Some(10) {
+            seen.push(ran.says("EMFILE").stderr);
+        }
+    }
+    assert!(seen.len() > 1, "both files and namespaces are out of reach: {seen:#?}");
+    assert!(
+        seen.iter().all(|said| said.contains("; raise the limit of open files (RLIMIT_NOFILE, ulimit -n)")),
+        "{seen:#?}"
+    );
 }
