@@ -76,11 +76,12 @@ fn containerd(program: &str, profiles: &[ProfileName]) -> Result<String> {
             .found(name)
             .remedy("leave it out, and name the profile in the pod's annotation io.oci-ipc-hook.profile"));
     }
-    let link = Path::new(program).with_file_name(RUNTIME_NAME);
-    let link = match link.exists() {
-        true => link.display().to_string(),
-        false => format!("/usr/bin/{RUNTIME_NAME}"),
-    };
+    let program_path = Path::new(program);
+    // Beside the program, or where `make install` puts it: PREFIX/bin for PREFIX/libexec/oci/hooks.d/oci-ipc-hook.
+    let prefix = program_path.ancestors().nth(4).unwrap_or(Path::new("/usr"));
+    let places = [program_path.with_file_name(RUNTIME_NAME), prefix.join("bin").join(RUNTIME_NAME)];
+    let link = places.iter().find(|place| place.exists()).map(|place| place.display().to_string());
+    let link = link.unwrap_or_else(|| format!("/usr/bin/{RUNTIME_NAME}"));
     Ok(format!(
         "version = 2\n\n\
          [plugins.\"io.containerd.grpc.v1.cri\".containerd.runtimes.ipc]\n\

@@ -142,7 +142,10 @@ fn read(sysctl: Sysctl, text: &str) -> std::result::Result<[Option<u64>; 4], Str
     let value = SpecSysctl { sysctl, text: words.join(" ") }.value_over(sysctl.kernel_default());
     let value = value.ok_or_else(|| {
         let (least, largest) = sysctl.range();
-        format!("the kernel refuses this value; a profile takes {least} to {largest}")
+        match sysctl {
+            Sysctl::Sem => "the kernel refuses these values".to_owned(),
+            _ => format!("the kernel refuses this value; a profile takes {least} to {largest}"),
+        }
     })?;
     let mut fields = [None; 4];
     for (index, field) in fields.iter_mut().enumerate().take(words.len()) {

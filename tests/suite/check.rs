@@ -1,8 +1,10 @@
 //! `check`, and `print-config` whose text it takes: what the hook would refuse is a problem.
 
 use crate::doctor::Machine;
-use crate::support::{Dir, Ran, binary, is_root, run, skip};
+use crate::support::{Dir, Ran, binary, is_root, run, run_command, skip};
 use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
 
 const PROFILE: &str = "format = 1\n[sysctl]\n\"kernel.msgmax\" = 9000\n";
 
@@ -100,6 +102,28 @@ fn print_config_puts_profiles_where_the_engine_takes_them() {
     let refused = run(&["print-config", "containerd", "--profile", "db2"], "").expect(2);
     assert_eq!(refused.stdout, "");
     refused.says("found db2: containerd gives a runtime no arguments; leave it out, and name the profile in ");
+}
+
+/// BinaryName takes no arguments: it is the link that `make install` makes.
+#[test]
+fn print_config_finds_the_link_of_its_own_installation() {
+    let prefix = Dir::new();
+    let at = |path: &str| prefix.path().join(path);
+    let (program, link) = (at("libexec/oci/hooks.d/oci-ipc-hook"), at("bin/oci-ipc-runtime"));
+    for file in [&program, &link] {
+        std::fs::create_dir_all(file.parent().expect("a directory")).expect("mkdir");
+    }
+    // Not copied by this process: another thread's child could hold it open for writing, and it could not be executed.
+    assert!(Command::new("cp").arg(binary()).arg(&program).status().expect("cp").success());
+    let named = |link: &Path| {
+        let mut command = Command::new(&program);
+        command.args(["print-config", "containerd"]);
+        let text = run_command(command, "").expect(0).stdout;
+        assert!(text.contains(&format!("BinaryName = \"{}\"\n", link.display())), "{text}");
+    };
+    named(Path::new("/usr/bin/oci-ipc-runtime"));
+    std::os::unix::fs::symlink("../libexec/oci/hooks.d/oci-ipc-hook", &link).expect("a link");
+    named(&link);
 }
 
 #[test]
