@@ -143,7 +143,7 @@ fn read(sysctl: Sysctl, text: &str) -> std::result::Result<[Option<u64>; 4], Str
     let value = value.ok_or_else(|| {
         let (least, largest) = sysctl.range();
         match sysctl {
-            Sysctl::Sem => "the kernel refuses these values".to_owned(),
+            Sysctl::Sem => "the kernel refuses this value".to_owned(),
             _ => format!("the kernel refuses this value; a profile takes {least} to {largest}"),
         }
     })?;
