@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::ipc::{IdMaps, NamespaceId, Owner};
 use crate::kernel::cgroup::MemoryGroup;
 use crate::kernel::identity::{CapSet, Capabilities, effective_ids};
-use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, OwnThread, Patience, Process};
+use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, OwnIds, OwnThread, Patience, Process, owner_maps};
 use crate::kernel::{SysError, general_remedy};
 use crate::kernel::{cgroup, limits};
 use crate::oci::{IpcNamespace, Spec};
@@ -148,21 +148,34 @@ impl Found {
         entry_error(&self.ns.id().to_string(), error)
     }
 
-    /// Joins the namespace. There is no way back for this process.
+    /// Joins the namespace. There is no way back for this process. `own` is what must be known of this process's own ids
+    /// where they are the container's too.
     ///
     /// # Errors
-    /// Exit 4: not permitted, with what is missing.
-    pub fn join(&self) -> Result<Joined> {
+    /// Exit 4: not permitted, with what is missing; the ids of a namespace given by its file have no meaning yet.
+    pub fn join(&self, own: OwnIds) -> Result<Joined> {
         if self.own {
-            return Joined::join_self().map_err(|e| self.refused(&e));
+            return own.maps().and_then(Joined::stay).map_err(|e| self.refused(&e));
         }
         let mut capabilities = Capabilities::own().map_err(|e| self.refused(&e))?;
         capabilities.keep(CapSet::WORK).map_err(|e| self.refused(&e))?;
         let maps = match &self.process {
-            Some(process) => process.id_maps().map_err(|e| self.refused(&e))?,
-            None => IdMaps::identity(),
+            Some(process) => process.id_maps(own).map_err(|e| self.refused(&e))?,
+            None => self.owner_maps(own)?,
         };
         Joined::join(self.process.as_ref(), &self.ns, maps, &self.thread).map_err(|e| self.refused(&e))
+    }
+}
+
+impl Found {
+    fn owner_maps(&self, own: OwnIds) -> Result<IdMaps> {
+        let maps = owner_maps(&self.ns, own).map_err(|e| self.refused(&e))?;
+        if maps.uid.is_empty() || maps.gid.is_empty() {
+            let why = "the user namespace that owns it has no id maps yet, so that owners mean nothing there";
+            return Err(Error::unsupported(self.ns.id().to_string(), why)
+                .remedy("write its uid_map and gid_map first, see user_namespaces(7)"));
+        }
+        Ok(maps)
     }
 }
 
@@ -236,7 +249,7 @@ pub(crate) fn entry_error(what: &str, error: &SysError) -> Error {
         (call, Errno::ENOENT) if call.contains("ns/ipc") => {
             ("this kernel has no IPC namespaces, or the process has ended", "a kernel with CONFIG_IPC_NS is needed")
         }
-        ("setns", Errno::EPERM) => (
+        ("setns" | "ioctl NS_GET_USERNS", Errno::EPERM) => (
             "joining the namespace is not permitted",
             "run the hook as root (CAP_SYS_ADMIN), or as the owner of the container's user namespace",
         ),

@@ -3,12 +3,12 @@
 use crate::apply::{Outcome, apply};
 use crate::enter::{Found, Target};
 use crate::error::{Error, Result};
-use crate::ipc::{IdMaps, Kind, Snapshot, Sysctl};
+use crate::ipc::{IdMaps, Kind, Owner, Snapshot, Sysctl};
 use crate::kernel::cgroup::{self, MemoryGroup};
 use crate::kernel::identity::{CapSet, Capabilities, is_rootless};
 use crate::kernel::label;
 use crate::kernel::limits::{QueueLimit, page_size};
-use crate::kernel::namespace::Joined;
+use crate::kernel::namespace::{Joined, OwnIds};
 use crate::kernel::{Ipc, SysError, general_remedy};
 use crate::oci::{IpcNamespace, Spec};
 use crate::plan::allowed::Setting;
@@ -169,7 +169,8 @@ impl Session {
             plan::follow(&mut request, &spec.sysctls);
         }
         let killed = keeper.as_ref().map(|k| k.killed_runs(found.namespace())).transpose()?;
-        let mut joined = found.join()?;
+        let default_owner = found.default_owner(spec);
+        let mut joined = found.join(own_ids(&request, default_owner))?;
         if let Some(label) = spec.and_then(|s| s.selinux_label.clone()).filter(|_| label::selinux_enforces()) {
             joined.label_objects(label);
         }
@@ -181,7 +182,7 @@ impl Session {
             shared: found.shared,
             spec: spec.map(|s| s.sysctls.as_slice()),
             policy: &order.config,
-            default_owner: found.default_owner(spec),
+            default_owner,
             maps: &maps,
             page_size: page_size(),
             msgqueue_limit: queue_limit(&request)?,
@@ -267,6 +268,13 @@ impl Ready {
     fn leave_owner(&mut self) -> Result<()> {
         self.joined.resume_identity().map_err(|e| Error::failed("own identity", e.to_string()))
     }
+}
+
+/// What must be known of our own ids, where the container has the same: root is always there.
+fn own_ids(request: &Request, default_owner: Option<Owner>) -> OwnIds {
+    let root = Owner { uid: 0, gid: 0 };
+    let mut owners = request.objects.iter().filter_map(|wish| wish.owner.or(default_owner));
+    if owners.any(|owner| owner != root) { OwnIds::Mapped } else { OwnIds::All }
 }
 
 /// Reads what the plan depends on.

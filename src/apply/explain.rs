@@ -11,7 +11,7 @@ pub(crate) fn read(sysctl: Sysctl, error: &SysError) -> Error {
 }
 
 pub(crate) fn write(sysctl: Sysctl, found: SysctlValue, wanted: SysctlValue, error: &SysError) -> Error {
-    let (why, remedy) = match error.errno {
+    let (why, remedy) = identity(error).unwrap_or(match error.errno {
         Errno::EINVAL | Errno::ERANGE => (
             "the kernel refuses this value",
             "ask for a value within the range of this kernel, see oci-ipc-hook-profile(5)",
@@ -28,7 +28,7 @@ pub(crate) fn write(sysctl: Sysctl, found: SysctlValue, wanted: SysctlValue, err
             ("the namespace is gone, or this kernel does not have it", "see whether the container still lives")
         }
         _ => ("the write failed", general_remedy(error.errno)),
-    };
+    });
     Error::failed(sysctl.name(), format!("{why} ({error})")).wanted(wanted).found(found).remedy(remedy)
 }
 
@@ -47,9 +47,27 @@ pub(crate) fn creation(spec: &ObjectSpec, error: &SysError) -> Error {
             "allow the hook's domain fork and setcurrent, and dyntransition to the container's type, in the policy",
         )
     } else {
-        meaning(spec.id.kind(), error.errno)
+        identity(error).unwrap_or_else(|| meaning(spec.id.kind(), error.errno))
     };
     Error::failed(spec.id.to_string(), format!("{why} ({error})")).wanted(spec_text(spec)).remedy(remedy)
+}
+
+/// What it means that the hook could not take the place of an owner; `None` when it was another call that failed.
+fn identity(error: &SysError) -> Option<(&'static str, &'static str)> {
+    if !matches!(error.call, "id map" | "setresuid" | "setresgid" | "setgroups" | "prctl") {
+        return None;
+    }
+    Some(match error.errno {
+        Errno::EINVAL | Errno::EOVERFLOW => (
+            "the user namespace of the container does not map the owner",
+            "name an owner that is mapped, see /proc/PID/uid_map and gid_map",
+        ),
+        Errno::EPERM => (
+            "the hook may not take the owner's place",
+            "run the hook as root with CAP_SETUID and CAP_SETGID, or name an owner that it is itself",
+        ),
+        _ => ("the hook could not take the owner's place", general_remedy(error.errno)),
+    })
 }
 
 fn meaning(kind: Kind, errno: Errno) -> (&'static str, &'static str) {
@@ -98,5 +116,30 @@ fn meaning(kind: Kind, errno: Errno) -> (&'static str, &'static str) {
             ("not permitted", "run the hook as root, or as the owner of the user namespace")
         }
         _ => ("the kernel refused it", "see the errno"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc::{Key, Owner, Shape};
+
+    #[test]
+    fn an_owner_whose_place_cannot_be_taken_is_no_matter_of_limits() {
+        let key = ObjectId::Shm(Key::new(1).unwrap());
+        let owner = Owner { uid: 1, gid: 0 };
+        let spec = ObjectSpec { id: key, shape: Shape::Shm { size: 1 }, mode: crate::ipc::Mode::DEFAULT, owner };
+        let said = |call, errno| creation(&spec, &SysError::new(call, errno)).to_string();
+        for (call, errno) in [("setresuid", Errno::EINVAL), ("setresgid", Errno::EINVAL), ("id map", Errno::EOVERFLOW)]
+        {
+            let text = said(call, errno);
+            assert!(text.contains("does not map the owner") && text.contains("uid_map"), "{text}");
+        }
+        let text = said("setresgid", Errno::EPERM);
+        assert!(text.contains("CAP_SETGID"), "{text}");
+        assert!(said("shmget", Errno::EINVAL).contains("kernel.shmmax"));
+        let max = SysctlValue::Number(1);
+        let text = write(Sysctl::Msgmax, max, max, &SysError::new("setresuid", Errno::EINVAL)).to_string();
+        assert!(text.contains("does not map the owner"), "{text}");
     }
 }

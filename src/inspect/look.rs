@@ -8,7 +8,7 @@ use crate::ipc::{Existing, IdMaps, NamespaceId, Sysctl, SysctlValue};
 use crate::kernel::identity::{CapSet, Capabilities};
 use crate::kernel::limits::page_size;
 use crate::kernel::listing::list_outside;
-use crate::kernel::namespace::{Joined, NamespaceFd, OwnThread, Process};
+use crate::kernel::namespace::{Joined, NamespaceFd, OwnIds, OwnThread, Process, owner_maps};
 use crate::kernel::{Ipc as _, SysError};
 use nix::errno::Errno;
 use std::path::Path;
@@ -120,11 +120,10 @@ impl Found {
 
     fn join(&self) -> Result<(Joined, Ids)> {
         let refused = |e: SysError| entry_error(&self.what, &e);
-        // A path alone does not tell whose ids the objects have: one of the processes within does.
-        let member = self.pids.iter().find_map(|pid| Process::open(*pid).ok());
-        let maps = match self.process.as_ref().or(member.as_ref()) {
-            Some(process) => process.id_maps().map_err(refused)?,
-            None => IdMaps::identity(),
+        // A path alone does not tell whose ids the objects have: the user namespace that owns it does.
+        let maps = match &self.process {
+            Some(process) => process.id_maps(OwnIds::All).map_err(refused)?,
+            None => owner_maps(&self.ns, OwnIds::All).map_err(refused)?,
         };
         Capabilities::own().and_then(|mut c| c.keep(CapSet::WORK)).map_err(refused)?;
         let thread = OwnThread::open().map_err(refused)?;

@@ -41,6 +41,17 @@ impl IdMap {
         *self == IdMap::identity()
     }
 
+    /// The same ids inside, each of which maps to itself: what is mapped, for those who are inside themselves.
+    #[must_use]
+    pub fn inside(&self) -> IdMap {
+        IdMap { extents: self.extents.iter().map(|e| Extent { outside: e.inside, ..*e }).collect() }
+    }
+
+    /// True when no id is mapped: nobody has written it yet.
+    pub fn is_empty(&self) -> bool {
+        self.extents.is_empty()
+    }
+
     /// The id outside for an id inside; `None` when it is not mapped.
     pub fn to_outside(&self, inside: u32) -> Option<u32> {
         self.extents.iter().find_map(|e| translate(inside, e.inside, e.outside, e.count))
@@ -72,6 +83,12 @@ impl IdMaps {
         IdMaps { uid: IdMap::identity(), gid: IdMap::identity() }
     }
 
+    /// Both maps for those who are inside themselves, as [`IdMap::inside`].
+    #[must_use]
+    pub fn inside(&self) -> IdMaps {
+        IdMaps { uid: self.uid.inside(), gid: self.gid.inside() }
+    }
+
     /// The container's owner in the ids outside; `None` when one of them is not mapped.
     pub fn to_outside(&self, owner: Owner) -> Option<Owner> {
         Some(Owner { uid: self.uid.to_outside(owner.uid)?, gid: self.gid.to_outside(owner.gid)? })
@@ -101,6 +118,15 @@ mod tests {
         assert_eq!(map.to_inside(0), None);
         assert!(!map.is_identity());
         assert!(IdMap::parse("         0          0 4294967295\n").unwrap().is_identity());
+    }
+
+    #[test]
+    fn inside_only_what_is_mapped_maps_to_itself() {
+        let map = IdMap::parse("0 100000 10\n70000 1000 1\n").unwrap().inside();
+        assert_eq!([0, 9, 10, 70000].map(|id| map.to_outside(id)), [Some(0), Some(9), None, Some(70000)]);
+        assert_eq!([9, 100_000, 1000].map(|id| map.to_inside(id)), [Some(9), None, None]);
+        assert!(IdMap::identity().inside().is_identity());
+        assert!(IdMap::parse("").unwrap().inside().is_empty());
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Joined {
 
 impl Joined {
     /// Joins `ns`, and its user namespace too when that is the only way in (rootless runtimes). `maps` are those of the
-    /// container; in its user namespace they no longer matter, and ids are the container's own. `thread` is this one.
+    /// container; in its user namespace ids are the container's own, and they only tell which it has. `thread` is this one.
     pub fn join(
         process: Option<&Process>,
         ns: &NamespaceFd,
@@ -36,7 +36,7 @@ impl Joined {
             Ok(()) => maps,
             Err(e) if e.errno == Errno::EPERM => {
                 join_user_namespace(process, ns).map_err(|second| SysError { also: Some(Box::new(second)), ..e })?;
-                IdMaps::identity()
+                maps.inside()
             }
             Err(e) => return Err(e),
         };
@@ -47,9 +47,14 @@ impl Joined {
         Ok(Joined::here(ns.id(), false, maps))
     }
 
-    /// Stays in this thread's own namespace, with its own ids.
+    /// Stays in this thread's own namespace, with its own ids. `maps` tell which there are.
+    pub fn stay(maps: IdMaps) -> Result<Joined, SysError> {
+        Ok(Joined::here(NamespaceFd::own()?, true, maps))
+    }
+
+    /// As [`Joined::stay`], for those who act for nobody else.
     pub fn join_self() -> Result<Joined, SysError> {
-        Ok(Joined::here(NamespaceFd::own()?, true, IdMaps::identity()))
+        Joined::stay(IdMaps::identity())
     }
 
     fn here(id: NamespaceId, own: bool, maps: IdMaps) -> Joined {
@@ -74,7 +79,7 @@ impl Joined {
         self.own
     }
 
-    /// The container's ids in ours; the identity after its user namespace was joined.
+    /// The container's ids in ours; each that it has maps to itself after its user namespace was joined.
     pub fn maps(&self) -> &IdMaps {
         &self.maps
     }

@@ -2,7 +2,7 @@
 
 pub use super::joined::Joined;
 pub use super::lock::{LockResult, Patience};
-pub use super::process::{OwnThread, Process};
+pub use super::process::{OwnIds, OwnThread, Process, owner_maps};
 
 use super::SysError;
 use super::lock;

@@ -1,11 +1,15 @@
 //! A process, held by a pidfd so that its number cannot come to mean another one.
 
 use super::SysError;
+use super::child::beside_child;
+use super::identity::effective_ids;
 use super::namespace::NamespaceFd;
-use super::sys::{check_fd, ioctl, open, proc_path, stat_fd, stat_path};
+use super::sys::{check, check_fd, ioctl, open, proc_path, setns, stat_fd, stat_path};
 use crate::ipc::{IdMap, IdMaps, NamespaceId};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::stat::FileStat;
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// `PIDFD_GET_IPC_NAMESPACE` and `PIDFD_GET_USER_NAMESPACE` of linux/pidfd.h (Linux 6.11).
@@ -95,18 +99,15 @@ impl Process {
         self.namespace("open /proc/PID/ns/user", PIDFD_GET_USER_NAMESPACE, "/ns/user")
     }
 
-    /// The id maps of its user namespace, as seen from ours. Every id maps to itself when both are the same.
-    pub fn id_maps(&self) -> Result<IdMaps, SysError> {
-        let theirs = stat_fd(&self.user_namespace()?)?;
-        // From a lower user namespace nobody gets into the initial one, so there is no need to look which one ours is.
-        if theirs.st_ino == INITIAL_USER_INO {
-            return Ok(IdMaps::identity());
+    /// The id maps of its user namespace, as seen from ours. When both are the same, every id maps to itself, or with
+    /// [`OwnIds::Mapped`] every id that there is.
+    pub fn id_maps(&self, own: OwnIds) -> Result<IdMaps, SysError> {
+        match relation(&stat_fd(&self.user_namespace()?)?)? {
+            Relation::Initial => return Ok(IdMaps::identity()),
+            Relation::Ours => return own.maps(),
+            Relation::Other => {}
         }
-        let ours = stat_path("stat /proc/self/ns/user", c"/proc/self/ns/user")?;
-        if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino) {
-            return Ok(IdMaps::identity());
-        }
-        let maps = IdMaps { uid: self.id_map("/uid_map")?, gid: self.id_map("/gid_map")? };
+        let maps = maps_of(self.pid)?;
         self.still_alive()?;
         Ok(maps)
     }
@@ -144,14 +145,80 @@ impl Process {
         self.still_alive()?;
         fd
     }
+}
 
-    fn id_map(&self, rest: &str) -> Result<IdMap, SysError> {
-        let text = self.read_proc("read /proc/PID/uid_map", rest)?;
-        str::from_utf8(&text)
-            .ok()
-            .and_then(|text| IdMap::parse(text).ok())
-            .ok_or_else(|| SysError::new("read /proc/PID/uid_map", Errno::EBADMSG))
+/// What is asked about the ids of this process's own user namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OwnIds {
+    /// Nothing: nobody else's are to be taken.
+    All,
+    /// Which of them there are. That takes a look at two files.
+    Mapped,
+}
+
+impl OwnIds {
+    /// Every id that was asked for maps to itself.
+    pub fn maps(self) -> Result<IdMaps, SysError> {
+        match self {
+            OwnIds::All => Ok(IdMaps::identity()),
+            OwnIds::Mapped => {
+                let (uid, gid) = (id_map(c"/proc/self/uid_map")?, id_map(c"/proc/self/gid_map")?);
+                Ok(IdMaps { uid, gid }.inside())
+            }
+        }
     }
+}
+
+/// The id maps of the user namespace that owns `ns`, as seen from ours; no process need be in it. For as long as they are
+/// read, a child of this process is there, which must have one thread. `own` as for [`Process::id_maps`].
+///
+/// EPERM: it may not be entered.
+pub fn owner_maps(ns: &NamespaceFd, own: OwnIds) -> Result<IdMaps, SysError> {
+    let user = ns.owning_user_namespace()?;
+    match relation(&stat_fd(&user)?)? {
+        Relation::Initial => return Ok(IdMaps::identity()),
+        Relation::Ours => return own.maps(),
+        Relation::Other => {}
+    }
+    let enter = || {
+        if effective_ids().uid == 0 {
+            // Who has rights in that user namespace must not reach what the child has from us.
+            // SAFETY: a number is passed.
+            check("prctl", unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0) }.into())?;
+        }
+        setns(&user, libc::CLONE_NEWUSER)
+    };
+    beside_child(enter, maps_of)
+}
+
+/// A user namespace, seen from this process's own.
+enum Relation {
+    Initial,
+    Ours,
+    Other,
+}
+
+fn relation(theirs: &FileStat) -> Result<Relation, SysError> {
+    // From a lower user namespace nobody gets into the initial one, so there is no need to look which one ours is.
+    if theirs.st_ino == INITIAL_USER_INO {
+        return Ok(Relation::Initial);
+    }
+    let ours = stat_path("stat /proc/self/ns/user", c"/proc/self/ns/user")?;
+    let same = (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino);
+    Ok(if same { Relation::Ours } else { Relation::Other })
+}
+
+fn maps_of(pid: i32) -> Result<IdMaps, SysError> {
+    let map = |rest| id_map(proc_path(pid, rest).as_c_str());
+    Ok(IdMaps { uid: map("/uid_map")?, gid: map("/gid_map")? })
+}
+
+fn id_map(path: &CStr) -> Result<IdMap, SysError> {
+    let call = "read /proc/PID/uid_map";
+    let fd = open(call, path, OFlag::O_RDONLY)?;
+    let text = super::file::read_all(&fd, 64 << 10).map_err(|e| SysError::new(call, e.errno()))?;
+    let map = str::from_utf8(&text).ok().and_then(|text| IdMap::parse(text).ok());
+    map.ok_or_else(|| SysError::new(call, Errno::EBADMSG))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod killed;
 mod log;
 mod memory;
 mod namespace;
+mod owners;
 mod planted;
 mod policy;
 mod presets;

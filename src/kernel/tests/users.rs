@@ -1,6 +1,6 @@
 use crate::ipc::{Existing, IdMaps, Key, ObjectId, ObjectSpec, Owner, Shape, Sysctl, SysctlValue};
 use crate::kernel::listing::list_all;
-use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, OwnThread, Patience, Process};
+use crate::kernel::namespace::{Joined, LockResult, NamespaceFd, OwnIds, OwnThread, Patience, Process};
 use crate::kernel::testing::{Container, become_user, in_child, is_root};
 use crate::kernel::{Ipc, identity};
 use nix::errno::Errno;
@@ -15,7 +15,7 @@ fn host_values() -> Vec<SysctlValue> {
 fn enter(container: &Container) -> Joined {
     let process = Process::open(container.pid()).unwrap();
     let ns = process.ipc_namespace().unwrap();
-    Joined::join(Some(&process), &ns, process.id_maps().unwrap(), &OwnThread::open().unwrap()).unwrap()
+    Joined::join(Some(&process), &ns, process.id_maps(OwnIds::All).unwrap(), &OwnThread::open().unwrap()).unwrap()
 }
 
 fn objects(owner: Owner) -> [ObjectSpec; 4] {
@@ -179,7 +179,8 @@ fn a_plain_user_works_in_his_own_container() {
         in_child(|| {
             become_user(1234);
             let mut ns = enter(&container);
-            assert_eq!(*ns.maps(), IdMaps::identity(), "ids are the container's own");
+            let own = |id: u32| ns.maps().to_outside(Owner { uid: id, gid: id });
+            assert_eq!((own(0), own(1)), (Some(OWNERS[0]), None), "ids are the container's own, and there is one");
             assert_eq!(identity::effective_ids(), Owner { uid: 0, gid: 0 });
             work_as_plain_user_in(&mut ns);
         });
@@ -230,7 +231,7 @@ fn a_process_that_has_ended_is_seen_as_such() {
         drop(container);
         assert!(!process.alive());
         assert_eq!(process.ipc_namespace().unwrap_err().errno, Errno::ESRCH);
-        assert!(process.id_maps().is_err());
+        assert!(process.id_maps(OwnIds::All).is_err());
         assert!(process.pid_namespace().is_err());
         assert!(ns.members().is_empty());
     });
