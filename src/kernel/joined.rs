@@ -58,15 +58,8 @@ impl Joined {
     }
 
     fn here(id: NamespaceId, own: bool, maps: IdMaps) -> Joined {
-        Joined {
-            id,
-            own,
-            maps,
-            identity: Identity::own(),
-            files: sysctl::Files::default(),
-            umask_cleared: false,
-            label: None,
-        }
+        let files = sysctl::Files::of(maps.to_outside(Owner { uid: 0, gid: 0 }));
+        Joined { id, own, maps, identity: Identity::own(), files, umask_cleared: false, label: None }
     }
 
     /// Which namespace it is.

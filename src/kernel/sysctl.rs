@@ -23,6 +23,8 @@ pub(super) struct Files {
     kernel: Option<OwnedFd>,
     mqueue: Option<OwnedFd>,
     files: [Option<File>; 13],
+    /// Root of the container in our ids, if it has one.
+    root: Option<Owner>,
 }
 
 #[derive(Debug)]
@@ -35,6 +37,11 @@ struct File {
 }
 
 impl Files {
+    /// Nothing is open yet. `root` is the container's, in our ids.
+    pub(super) fn of(root: Option<Owner>) -> Files {
+        Files { root, ..Files::default() }
+    }
+
     /// Reads a value with one pread.
     pub(super) fn read(&mut self, sysctl: Sysctl, identity: &mut Identity) -> Result<SysctlValue, SysError> {
         let file = self.file(sysctl, identity)?;
@@ -75,7 +82,7 @@ impl Files {
             } else {
                 directory(&mut self.kernel, c"/proc/sys/kernel")?
             };
-            *slot = Some(open_file(dir, sysctl, identity)?);
+            *slot = Some(open_file(dir, sysctl, self.root, identity)?);
         }
         slot.as_ref().ok_or_else(|| SysError::new("open", Errno::EBADF))
     }
@@ -96,8 +103,10 @@ fn directory<'d>(slot: &'d mut Option<OwnedFd>, path: &CStr) -> Result<&'d Owned
 }
 
 /// Opens a file for reading and writing: as who we are, else as the file's owner (a namespace that belongs to a child user
-/// namespace answers to that one's root only). What cannot be written is opened for reading, with the reason kept.
-fn open_file(dir: &OwnedFd, sysctl: Sysctl, identity: &mut Identity) -> Result<File, SysError> {
+/// namespace answers to that one's root only), else as `root`: a file that somebody looked at before the id maps were
+/// written shows the host's root as its owner ever after. What cannot be written is opened for reading, with the reason
+/// kept.
+fn open_file(dir: &OwnedFd, sysctl: Sysctl, root: Option<Owner>, identity: &mut Identity) -> Result<File, SysError> {
     let name = Text::<32>::new().push(sysctl.file_name());
     let attempt = |flags| open_below("open", dir, name.as_c_str(), flags | OFlag::O_NOFOLLOW);
     let refused = match attempt(OFlag::O_RDWR) {
@@ -108,8 +117,12 @@ fn open_file(dir: &OwnedFd, sysctl: Sysctl, identity: &mut Identity) -> Result<F
     let fd = attempt(OFlag::O_RDONLY)?;
     if refused != Errno::EROFS {
         let stat = stat_fd(&fd)?;
-        let owner = Owner { uid: stat.st_uid, gid: stat.st_gid };
-        if owner != identity.current() {
+        let shown = Owner { uid: stat.st_uid, gid: stat.st_gid };
+        let before = identity.current();
+        for owner in [Some(shown), root.filter(|root| *root != shown)].into_iter().flatten() {
+            if owner == before {
+                continue;
+            }
             if identity.assume(owner).is_ok()
                 && let Ok(fd) = attempt(OFlag::O_RDWR)
             {

@@ -72,6 +72,22 @@ fn a_namespace_file_gives_the_ids_of_the_user_namespace_that_owns_it() {
     assert_eq!(container.everything(), before);
 }
 
+/// The kernel keeps showing the owner that it found at the first look: the host's root, where the maps came later.
+#[test]
+fn sysctls_that_were_looked_at_before_the_maps_came_can_be_set() {
+    if !is_root() {
+        return skip("only root makes containers of many ids");
+    }
+    let (container, dir) = (Container::with(&["--user"]), Dir::new());
+    container.everything();
+    for file in ["uid_map", "gid_map"] {
+        std::fs::write(format!("/proc/{}/{file}", container.pid()), "0 100000 65536").expect("an id map");
+    }
+    let profile = dir.profile("[sysctl]\n\"kernel.msgmax\" = 9000\n\"fs.mqueue.msg_max\" = 20\n");
+    run(&["--profile-file", &profile], container.state("")).expect(0);
+    assert_eq!(container.sh("cat /proc/sys/kernel/msgmax"), "9000\n");
+}
+
 #[test]
 fn so_it_does_for_a_user_namespace_below_another() {
     if !is_root() {
