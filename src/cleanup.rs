@@ -103,8 +103,9 @@ fn in_namespace(
     rights.keep(CapSet::WORK.without(CapSet::SYS_PTRACE)).map_err(failed)?;
     let notes = killed.take_back(store, &mut joined)?;
     troubles.extend(notes.into_iter().map(|note| Error::failed(&*what, note)));
+    let numbered = finished.is_some_and(|stored| stored.is_numbered(ns));
     for object in finished.iter().flat_map(|stored| stored.objects.iter().rev()).filter(|o| o.goes_on_stop()) {
-        if let Err(error) = remove(object, &others, &mut joined) {
+        if let Err(error) = remove(object, numbered, &others, &mut joined) {
             troubles.push(error);
         }
     }
@@ -119,13 +120,24 @@ fn live_others(store: &Store, names: &[String], stem: &str, ns: &NamespaceFd, bo
     stored.filter(|s| s.fits(ns, boot) && s.is_live(boot)).flat_map(|s| s.objects).collect()
 }
 
-/// Removes an object that is still the recorded one and that nobody uses.
-fn remove(object: &StoredObject, others: &[StoredObject], joined: &mut Joined) -> Result<()> {
+/// Removes an object that is still the recorded one and that nobody uses. `numbered`: the kernel's number for the namespace
+/// tells that it is the recorded one.
+fn remove(object: &StoredObject, numbered: bool, others: &[StoredObject], joined: &mut Joined) -> Result<()> {
     let Some(id) = object.object_id() else { return Ok(()) };
     let failed = |e: SysError| Error::failed(id.to_string(), format!("cannot be removed ({e})"));
     let Some(there) = joined.find(&id).map_err(failed)? else { return Ok(()) };
     if !is_recorded(object, &there) || others.iter().any(|other| other.is_same(object)) {
         return Ok(());
+    }
+    if !numbered && there.sysv_id.is_some() && object.ctime != Some(there.ctime) {
+        let time = |seconds: Option<i64>| seconds.map_or_else(|| "none".to_owned(), |s| format!("ctime {s}"));
+        return Err(Error::failed(
+            id.to_string(),
+            "not removed: it was changed, or it is another one: this kernel does not tell namespaces of one inode apart",
+        )
+        .wanted(time(object.ctime))
+        .found(time(Some(there.ctime)))
+        .remedy("remove it with ipcrm if nobody needs it"));
     }
     if there.kind == crate::ipc::Kind::Shm && there.in_use > 0 {
         return Err(Error::failed(id.to_string(), "not removed: processes are attached to it")
@@ -134,10 +146,11 @@ fn remove(object: &StoredObject, others: &[StoredObject], joined: &mut Joined) -
     joined.remove(&there).map_err(failed)
 }
 
-/// Numbers and keys come back for other objects; their times and creators do not.
+/// Whether key or name still stand for the recorded object. Keys and names come back for other objects; within a namespace
+/// System V numbers and inodes do not.
 fn is_recorded(object: &StoredObject, there: &Existing) -> bool {
     match there.sysv_id {
-        Some(id) => object.id == Some(id) && object.ctime == Some(there.ctime) && object.creator() == there.creator,
+        Some(id) => object.id == Some(id) && object.creator() == there.creator,
         None => object.inode == Some(there.inode),
     }
 }

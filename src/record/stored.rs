@@ -118,8 +118,12 @@ impl Stored {
     /// Whether it is about this namespace and no later one with its inode. Without the kernel's number, what led to the
     /// namespace then must lead there now.
     pub(crate) fn is_of(&self, ns: &NamespaceFd, boot: &str) -> bool {
-        let number = self.report.namespace.as_ref().and_then(|n| n.id);
-        self.fits(ns, boot) && (number.zip(ns.unique_id()).is_some() || self.way_leads_to(ns, boot))
+        self.fits(ns, boot) && (self.is_numbered(ns) || self.way_leads_to(ns, boot))
+    }
+
+    /// Whether both the record and the kernel have the never-reused number of the namespace.
+    pub(crate) fn is_numbered(&self, ns: &NamespaceFd) -> bool {
+        self.report.namespace.as_ref().and_then(|n| n.id).zip(ns.unique_id()).is_some()
     }
 
     fn way_leads_to(&self, ns: &NamespaceFd, boot: &str) -> bool {

@@ -183,6 +183,48 @@ fn what_was_made_anew_under_the_same_key_stays() {
     assert_eq!(stage.pause.sh("cat /proc/sysvipc/msg").lines().count(), 1);
 }
 
+/// SETVAL and IPC_SET are a workload's daily business, and move the time by which a kernel without numbers for namespaces
+/// has to tell objects apart.
+#[test]
+fn what_was_changed_meanwhile_goes_too_or_is_named() {
+    let Some(stage) = Stage::new() else { return };
+    let earlier = |record: &mut Value| {
+        for object in record["objects"].as_array_mut().unwrap() {
+            if let Some(ctime) = object["ctime"].as_i64() {
+                object["ctime"] = json!(ctime - 5);
+            }
+        }
+    };
+    let member = stage.member("a");
+    let mut numbered = false;
+    stage.edit(|record| {
+        numbered = !record["report"]["namespace"]["id"].is_null();
+        earlier(record);
+    });
+    let said = stage.stop(member);
+    let left = |kind: &str| stage.pause.sh(&format!("cat /proc/sysvipc/{kind}")).lines().count() - 1;
+    if numbered {
+        assert_eq!((said.as_str(), left("shm"), left("sem"), left("msg")), ("", 1, 0, 0), "key 9 stays");
+        let member = stage.member("b");
+        stage.edit(|record| {
+            record["report"]["namespace"]["id"] = Value::Null;
+            earlier(record);
+        });
+        assert_names(&stage.stop(member));
+    } else {
+        assert_names(&said);
+    }
+    assert_eq!((left("shm"), left("sem"), left("msg")), (2, 1, 1));
+    assert_eq!(stage.host.records(), [""; 0]);
+}
+
+fn assert_names(said: &str) {
+    for object in ["shm 0x00000001", "sem 0x00000002", "msg 0x00000003"] {
+        assert!(said.contains(&format!("{object}: wanted ctime ")), "{said}");
+    }
+    assert_eq!(said.matches("not removed: it was changed, or it is another one").count(), 3, "{said}");
+}
+
 #[test]
 fn a_reused_pid_is_left_alone() {
     let Some(stage) = Stage::new() else { return };
