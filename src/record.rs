@@ -8,6 +8,7 @@
 mod recover;
 mod store;
 mod stored;
+mod watched;
 
 pub use store::Store;
 pub use stored::{Stored, StoredObject, StoredReport};
@@ -15,14 +16,17 @@ pub use stored::{Stored, StoredObject, StoredReport};
 use crate::apply::{After, Ending, Outcome};
 use crate::error::{Error, Result};
 use crate::ipc::{Existing, IdMaps, ObjectId, Owner};
-use crate::kernel::life::{boot_id, started};
+use crate::kernel::Ipc;
+use crate::kernel::life::{boot_id, pid_namespace, started};
 use crate::kernel::namespace::{Joined, NamespaceFd};
 use crate::plan::{Change, Plan};
 use crate::report::{Integer, Namespace, Report, Subject};
 use crate::request::OnStop;
 use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 pub(crate) use store::{JOURNAL, RECORD};
+pub(crate) use watched::Watched;
 
 /// Name and version of the format.
 pub const FORMAT: &str = "oci-ipc-hook.record/1";
@@ -71,6 +75,24 @@ impl Life {
     }
 }
 
+/// The hook's process, by which the kernel tells who made an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Maker {
+    pid: i32,
+    /// Children of it make the objects, one each: their numbers are not known before.
+    children: bool,
+    /// Inode of the pid namespace in which it has that number.
+    pid_namespace: u64,
+}
+
+impl Maker {
+    /// `None`: its pid namespace cannot be told.
+    fn own(children: bool) -> Option<Maker> {
+        Some(Maker { pid: std::process::id().cast_signed(), children, pid_namespace: pid_namespace()? })
+    }
+}
+
 /// Whose run it is.
 #[derive(Clone, Debug, Default)]
 pub struct About {
@@ -98,6 +120,7 @@ struct Record<'r> {
     process: Option<Life>,
     ipc_path: Option<&'r str>,
     ipc_path_process: Option<Life>,
+    maker: Option<Maker>,
     written: i64,
     objects: Vec<Object>,
     report: &'r Report<'r>,
@@ -122,7 +145,7 @@ impl About {
         Subject { container: self.container.as_deref(), namespace: self.namespace, spec_checked: self.spec_checked }
     }
 
-    fn text(&self, boot: &str, objects: Vec<Object>, report: &Report<'_>) -> String {
+    fn text(&self, boot: &str, maker: Option<Maker>, objects: Vec<Object>, report: &Report<'_>) -> String {
         let record = Record {
             format: FORMAT,
             boot,
@@ -131,6 +154,7 @@ impl About {
             process: self.pid.and_then(Life::of),
             ipc_path: self.ipc_path.as_deref(),
             ipc_path_process: self.ipc_path.as_deref().and_then(process_of).and_then(Life::of),
+            maker,
             written: now(),
             objects,
             report,
@@ -161,7 +185,8 @@ pub struct Keeper {
     stem: String,
     about: About,
     journal: bool,
-    begun: bool,
+    /// The journal, once it is written.
+    begun: Option<OwnedFd>,
 }
 
 impl Keeper {
@@ -176,7 +201,7 @@ impl Keeper {
             (Some(id), bundle) => stem(bundle, id),
             (None, _) => stem("", &format!("pid-{}", std::process::id())),
         };
-        Ok(Some(Keeper { store, boot: boot()?, stem, about, journal, begun: false }))
+        Ok(Some(Keeper { store, boot: boot()?, stem, about, journal, begun: None }))
     }
 
     /// What killed runs have left in the namespace, whose lock is held. To be called before it is joined.
@@ -204,15 +229,20 @@ impl Keeper {
     ///
     /// # Errors
     /// It cannot be written: nothing may be changed then.
-    pub fn begin(&mut self, plan: &Plan, maps: &IdMaps) -> Result<()> {
+    pub fn begin(&mut self, plan: &Plan, joined: &Joined) -> Result<()> {
         if !self.journal || plan.is_noop() {
             return Ok(());
         }
-        let objects = objects(plan, maps, |_| None);
-        let text = self.about.text(&self.boot, objects, &Report::planned(&self.about.subject(), plan));
-        self.store.write(&format!("{}{JOURNAL}", self.stem), &text)?;
-        self.begun = true;
+        let objects = objects(plan, joined.maps(), |_| None);
+        let report = Report::planned(&self.about.subject(), plan);
+        let text = self.about.text(&self.boot, Maker::own(joined.labels_objects()), objects, &report);
+        self.begun = Some(self.store.write(&format!("{}{JOURNAL}", self.stem), &text)?);
         Ok(())
+    }
+
+    /// The namespace to carry the plan out in, so that the journal tells how far the run has come in time.
+    pub(crate) fn watch<'w>(&'w self, ipc: &'w mut dyn Ipc) -> Watched<'w> {
+        Watched { ipc, journal: self.begun.as_ref() }
     }
 
     /// Puts down what has been done, and that nothing is to be taken back any more.
@@ -227,7 +257,8 @@ impl Keeper {
                     _ => None,
                 });
                 let report = Report::applied(&self.about.subject(), plan, outcome);
-                self.store.write(&format!("{}{RECORD}", self.stem), &self.about.text(&self.boot, objects, &report))
+                let text = self.about.text(&self.boot, None, objects, &report);
+                self.store.write(&format!("{}{RECORD}", self.stem), &text).map(drop)
             }
             _ => Ok(()),
         };
@@ -239,7 +270,7 @@ impl Keeper {
     /// # Errors
     /// The journal cannot be removed.
     pub fn abandon(&self) -> Result<()> {
-        if self.begun { self.store.remove(&format!("{}{JOURNAL}", self.stem)) } else { Ok(()) }
+        if self.begun.is_some() { self.store.remove(&format!("{}{JOURNAL}", self.stem)) } else { Ok(()) }
     }
 }
 
@@ -278,6 +309,8 @@ impl Object {
 #[derive(Debug, Default)]
 pub struct KilledRuns {
     journals: Vec<(String, Stored)>,
+    /// That of this process.
+    pid_namespace: Option<u64>,
     notes: Vec<String>,
 }
 
@@ -288,10 +321,16 @@ impl KilledRuns {
         let mut found = KilledRuns::default();
         for name in names.iter().filter(|name| name.ends_with(JOURNAL)) {
             match store.load(name) {
-                Ok(Some(journal)) if journal.is_of(ns, boot) => found.journals.push((name.clone(), journal)),
+                Ok(Some(mut journal)) if journal.is_of(ns, boot) => {
+                    journal.last_sign = store.modified(name).unwrap_or(journal.written);
+                    found.journals.push((name.clone(), journal));
+                }
                 Ok(_) => {}
                 Err(error) => found.notes.push(error.to_string()),
             }
+        }
+        if !found.journals.is_empty() {
+            found.pid_namespace = pid_namespace();
         }
         found
     }
@@ -301,7 +340,7 @@ impl KilledRuns {
         let mut notes = self.notes;
         for (name, journal) in &self.journals {
             let maps = joined.maps().clone();
-            let stays = recover::recover(journal, joined, &maps);
+            let stays = recover::recover(journal, self.pid_namespace, joined, &maps);
             joined.resume_identity().map_err(|e| Error::failed("own identity", e.to_string()))?;
             let container = crate::text::shorten(&journal.container, MAX_ID);
             notes.push(format!(
@@ -322,7 +361,7 @@ pub fn keep_failure(about: &About, report: &Report<'_>) -> Result<()> {
     let (Some(id), Some(bundle)) = (&about.container, &about.bundle) else { return Ok(()) };
     crate::kernel::identity::resume_saved().map_err(|e| Error::failed("own identity", e.to_string()))?;
     let Some(store) = Store::open(true)? else { return Ok(()) };
-    store.keep_failure(&stem(bundle, id), &about.text(&boot()?, Vec::new(), report))
+    store.keep_failure(&stem(bundle, id), &about.text(&boot()?, None, Vec::new(), report))
 }
 
 #[cfg(test)]

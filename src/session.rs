@@ -207,14 +207,14 @@ impl Ready {
             return Ok(apply(&self.plan, &mut self.joined));
         };
         self.leave_owner()?;
-        keeper.begin(&self.plan, self.joined.maps())?;
+        keeper.begin(&self.plan, &self.joined)?;
         if let Err(error) = self.prepare(true) {
             return Err(match keeper.abandon() {
                 Ok(()) => error,
                 Err(second) => error.also(&second),
             });
         }
-        let outcome = apply(&self.plan, &mut self.joined);
+        let outcome = apply(&self.plan, &mut keeper.watch(&mut self.joined));
         let kept = self.leave_owner().and_then(|()| keeper.finish(&self.plan, &outcome, self.joined.maps()));
         // What was asked for is there; only the container's end will know less of it.
         self.plan.warnings.extend(kept.err().map(|error| error.to_string()));

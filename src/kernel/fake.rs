@@ -1,6 +1,7 @@
 //! A namespace in memory for exhaustive fault tests: total, deterministic, fails where it is told to. Never a proof that
 //! something works on a kernel.
 
+use super::traces::{By, Traces};
 use super::{Ipc, SysError};
 use crate::ipc::{Existing, Kind, ObjectId, ObjectSpec, Shape, Sysctl, SysctlValue, Usage};
 use nix::errno::Errno;
@@ -13,6 +14,8 @@ pub struct Fake {
     pub sysctls: [SysctlValue; 13],
     /// Objects and, for semaphore sets, their values.
     pub objects: BTreeMap<ObjectId, (Existing, Vec<u16>)>,
+    /// Objects that others than [`Fake::PID`] have left traces on.
+    pub touched: BTreeMap<ObjectId, Traces>,
     next_id: i32,
     calls: usize,
     fault: Option<Fault>,
@@ -36,6 +39,7 @@ impl Default for Fake {
         Fake {
             sysctls: Sysctl::ALL.map(Sysctl::kernel_default),
             objects: BTreeMap::new(),
+            touched: BTreeMap::new(),
             next_id: 0,
             calls: 0,
             fault: None,
@@ -44,6 +48,9 @@ impl Default for Fake {
 }
 
 impl Fake {
+    /// The process that makes everything.
+    pub const PID: i32 = 7;
+
     /// Starts to count calls from 0 and fails as told.
     pub fn arm(&mut self, fault: Option<Fault>) {
         self.calls = 0;
@@ -158,6 +165,16 @@ impl Ipc for Fake {
         self.call("semctl")?;
         let found = set.id.as_ref().and_then(|id| self.objects.get(id));
         found.map(|(_, values)| values.clone()).ok_or(SysError::new("semctl", Errno::EINVAL))
+    }
+
+    fn traces(&mut self, object: &Existing) -> Result<Traces, SysError> {
+        self.call("traces")?;
+        let by = match object.kind {
+            Kind::Shm | Kind::Sem => By::Process(Self::PID),
+            Kind::Msg | Kind::Mqueue => By::Nobody,
+        };
+        let untouched = Traces { by, changed: object.ctime, used: 0 };
+        Ok(object.id.as_ref().and_then(|id| self.touched.get(id)).copied().unwrap_or(untouched))
     }
 
     fn remove(&mut self, object: &Existing) -> Result<(), SysError> {

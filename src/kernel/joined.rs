@@ -4,6 +4,7 @@ use super::identity::{Identity, become_root};
 use super::namespace::NamespaceFd;
 use super::process::{OwnThread, Process};
 use super::sys::setns;
+use super::traces::{self, Traces};
 use super::{Ipc, SysError, label, mqueue, msg, sem, shm, sysctl, sysv};
 use crate::ipc::{Existing, IdMaps, Kind, NamespaceId, ObjectId, ObjectSpec, Owner, Shape, Sysctl};
 use crate::ipc::{SysctlValue, Usage};
@@ -85,6 +86,11 @@ impl Joined {
     /// New objects are to carry this SELinux label, whatever that of this process is.
     pub fn label_objects(&mut self, label: String) {
         self.label = Some(label);
+    }
+
+    /// True when a process of its own makes each object, so that it carries the label.
+    pub fn labels_objects(&self) -> bool {
+        self.label.is_some()
     }
 
     /// An object with the ids that the container sees.
@@ -238,6 +244,16 @@ impl Ipc for Joined {
     fn sem_values(&mut self, set: &Existing) -> Result<Vec<u16>, SysError> {
         let id = set.sysv_id.ok_or_else(|| SysError::new("semctl", Errno::EINVAL))?;
         sem::values(id, set.extent)
+    }
+
+    fn traces(&mut self, object: &Existing) -> Result<Traces, SysError> {
+        match traces::of(object) {
+            Err(e) if is_refusal(&e) => {
+                self.act_for(object.owner).map_err(|_| e)?;
+                traces::of(object)
+            }
+            result => result,
+        }
     }
 
     fn remove(&mut self, object: &Existing) -> Result<(), SysError> {

@@ -21,6 +21,11 @@ pub fn started(pid: i32) -> Option<u64> {
     parse_stat(&read_all(&fd, 4096).ok()?)
 }
 
+/// The inode of this process's pid namespace, in which numbers of processes are told; `None` where `/proc` is another's.
+pub fn pid_namespace() -> Option<u64> {
+    super::sys::stat_path("stat /proc/self/ns/pid", c"/proc/self/ns/pid").ok().map(|found| found.st_ino)
+}
+
 /// The user that user 0 of this user namespace is in the one around it; `None` when both are the same.
 pub fn outer_root() -> Result<Option<u32>, SysError> {
     let call = "read /proc/self/uid_map";

@@ -33,10 +33,12 @@ pub mod sysvipc;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod traces;
 
 use crate::ipc::{Existing, Kind, ObjectId, ObjectSpec, Sysctl, SysctlValue, Usage};
 use nix::errno::Errno;
 use std::fmt;
+use traces::Traces;
 
 /// A system call that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +99,9 @@ pub trait Ipc {
 
     /// The values of a semaphore set (GETALL).
     fn sem_values(&mut self, set: &Existing) -> Result<Vec<u16>, SysError>;
+
+    /// Who has touched an object, and when.
+    fn traces(&mut self, object: &Existing) -> Result<Traces, SysError>;
 
     /// Removes an object, if it is still the one described: a System V object by its id (not its key), a queue by its
     /// name. An object that is gone already is no error.

@@ -27,16 +27,20 @@ pub(super) struct Attributes {
 
 /// Looks a queue up by name.
 pub(super) fn find(name: &QueueName) -> Result<Option<Existing>, SysError> {
-    let opened = open(name, libc::O_RDONLY, 0, None).or_else(|e| match e.errno {
-        // Without the right to read, the right to write is as good.
-        Errno::EACCES => open(name, libc::O_WRONLY, 0, None).map_err(|_| e),
-        _ => Err(e),
-    });
-    match opened {
+    match open_any(name) {
         Ok(queue) => describe(name, &queue).map(Some),
         Err(e) if e.errno == Errno::ENOENT => Ok(None),
         Err(e) => Err(e),
     }
+}
+
+/// Opens a queue to look at it.
+pub(super) fn open_any(name: &QueueName) -> Result<OwnedFd, SysError> {
+    open(name, libc::O_RDONLY, 0, None).or_else(|e| match e.errno {
+        // Without the right to read, the right to write is as good.
+        Errno::EACCES => open(name, libc::O_WRONLY, 0, None).map_err(|_| e),
+        _ => Err(e),
+    })
 }
 
 /// Creates a queue, owned by the effective ids. `capacity` is the number of messages and the bytes of one; `None` = the

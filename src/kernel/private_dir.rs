@@ -1,10 +1,12 @@
 //! Directories of our own below `/run`: opened without following links, used by nobody else, written so that a reader sees
 //! a whole file or none.
 
+use super::SysError;
 use super::file::{FileError, in_user_namespace, read_known, stat};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
+use nix::sys::uio::pwrite;
 use nix::unistd::{UnlinkatFlags, unlinkat, write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -76,7 +78,8 @@ impl PrivateDir {
     }
 
     /// Writes a file, mode 0600, in the place of one that may be there. Whoever is killed meanwhile leaves the old one.
-    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<(), FileError> {
+    /// The file stays open for writing as long as its caller wants.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<OwnedFd, FileError> {
         let new = half_written(name);
         let fd = match self.create(&new) {
             // Left behind by somebody who was killed.
@@ -91,7 +94,7 @@ impl PrivateDir {
         if written.is_err() {
             let _ = self.remove(&new);
         }
-        written
+        written.map(|()| fd)
     }
 
     /// Removes a file, and what [`PrivateDir::write`] may have left of it. One that is not there is no error.
@@ -112,6 +115,16 @@ impl PrivateDir {
     fn create(&self, name: &str) -> Result<OwnedFd, FileError> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         openat(&self.fd, name, flags, Mode::S_IRUSR | Mode::S_IWUSR).map_err(|e| FileError::Io("create", e))
+    }
+}
+
+/// Gives an open file the present time without changing it: its first byte is `first` already, and is written again. Unlike
+/// utimensat this asks for no right beyond the open file, and unlike a longer file for no room.
+pub fn touch(file: &OwnedFd, first: u8) -> Result<(), SysError> {
+    match pwrite(file, &[first], 0) {
+        Ok(1) => Ok(()),
+        Ok(_) => Err(SysError::new("pwrite", Errno::EIO)),
+        Err(e) => Err(SysError::new("pwrite", e)),
     }
 }
 

@@ -34,11 +34,11 @@ pub(super) struct Perm {
 pub(super) struct ShmStat {
     pub(super) perm: Perm,
     pub(super) size: u64,
-    atime: i64,
-    dtime: i64,
+    pub(super) atime: i64,
+    pub(super) dtime: i64,
     pub(super) ctime: i64,
-    cpid: i32,
-    lpid: i32,
+    pub(super) cpid: i32,
+    pub(super) lpid: i32,
     pub(super) nattch: u64,
     unused: [u64; 2],
 }
@@ -63,14 +63,14 @@ pub(super) struct SemStat {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct MsgStat {
     pub(super) perm: Perm,
-    stime: i64,
-    rtime: i64,
+    pub(super) stime: i64,
+    pub(super) rtime: i64,
     pub(super) ctime: i64,
     cbytes: u64,
     pub(super) qnum: u64,
     pub(super) qbytes: u64,
-    lspid: i32,
-    lrpid: i32,
+    pub(super) lspid: i32,
+    pub(super) lrpid: i32,
     unused: [u64; 2],
 }
 

@@ -1,23 +1,26 @@
 //! Takes back what a run did that was killed in the middle: its journal tells what it meant to change, the kernel what of
 //! it is there.
 
-use super::Stored;
 use super::stored::{StoredStep, number, object_id};
+use super::{Maker, Stored};
 use crate::apply::explain;
 use crate::error::{Error, Result};
 use crate::ipc::{Existing, IdMaps, Kind, ObjectId, Sysctl, SysctlValue};
 use crate::kernel::Ipc;
+use crate::kernel::life::started;
+use crate::kernel::traces::{By, Traces};
 use serde_json::Value;
 
 /// Puts the namespace back to what it was before the run of `journal`, newest change first, and tells what stays.
-/// Doing it twice does no harm. `maps` are those of the ids that `ipc` shows.
-pub(super) fn recover(journal: &Stored, ipc: &mut dyn Ipc, maps: &IdMaps) -> Vec<Error> {
+/// Doing it twice does no harm. `here` is the inode of this process's pid namespace; `maps` are those of the ids that `ipc`
+/// shows.
+pub(super) fn recover(journal: &Stored, here: Option<u64>, ipc: &mut dyn Ipc, maps: &IdMaps) -> Vec<Error> {
     let mut stays = Vec::new();
     for step in journal.report.steps.iter().rev() {
         let result = match (step.action.as_str(), step.kind.as_str()) {
             ("set", _) => restore(step, ipc),
             ("create", kind) => {
-                object_id(kind, &step.name).map_or(Ok(()), |id| take_away(journal, step, &id, ipc, maps))
+                object_id(kind, &step.name).map_or(Ok(()), |id| take_away(journal, here, step, &id, ipc, maps))
             }
             ("replace", kind) => object_id(kind, &step.name).map_or(Ok(()), |id| replaced(step, &id, ipc)),
             _ => Ok(()),
@@ -50,20 +53,69 @@ fn restore(step: &StoredStep, ipc: &mut dyn Ipc) -> Result<()> {
     }
 }
 
-fn take_away(journal: &Stored, step: &StoredStep, id: &ObjectId, ipc: &mut dyn Ipc, maps: &IdMaps) -> Result<()> {
+fn take_away(
+    journal: &Stored,
+    here: Option<u64>,
+    step: &StoredStep,
+    id: &ObjectId,
+    ipc: &mut dyn Ipc,
+    maps: &IdMaps,
+) -> Result<()> {
     let Some(there) = ipc.find(id).map_err(|e| explain::removal(id, &e))? else { return Ok(()) };
-    if !made_by(journal, step, &there, maps) {
-        return Err(Error::failed(id.to_string(), "not removed: it does not look as that run made it"));
+    let stays = |why: &str| Err(Error::failed(id.to_string(), format!("not removed: {why}")));
+    if !looks_like(journal, step, &there, maps) {
+        return stays("it does not look as that run made it");
     }
     if there.in_use > 0 {
-        return Err(Error::failed(id.to_string(), "not removed: it is in use"));
+        return stays("it is in use");
+    }
+    let traces = ipc.traces(&there).map_err(|e| explain::removal(id, &e))?;
+    let maker = journal.maker.filter(|maker| here == Some(maker.pid_namespace));
+    match traces.by {
+        By::Users => return stays("it has been used since"),
+        By::Process(_) if maker.is_none() => return stays("the journal does not tell which process made it"),
+        By::Process(pid) if !maker.is_some_and(|maker| maker.may_be(pid)) => {
+            let other = if pid == 0 { "a process of another pid namespace".to_owned() } else { format!("pid {pid}") };
+            return stays(&format!("{other} made it or uses it, not that run"));
+        }
+        By::Nobody if there.kind == Kind::Sem && !has_values_of(step, &ipc.sem_values(&there).unwrap_or_default()) => {
+            return stays("it holds other values than that run sets");
+        }
+        By::Process(_) | By::Nobody => {}
+    }
+    if !within(journal, &traces) {
+        return stays("it was made or changed at another time");
     }
     ipc.remove(&there).map_err(|e| explain::removal(id, &e))
 }
 
+impl Maker {
+    /// Whether the process of this number was the run's. Of its children it is known only that they have ended.
+    fn may_be(self, pid: i32) -> bool {
+        if self.children { pid > 0 && started(pid).is_none() } else { pid == self.pid }
+    }
+}
+
+/// True when nothing happened to the object before the run could make it, nor after the run's last sign of life: the journal
+/// is given the present time before each creation. That is the only thing that tells a queue of the run's from one that
+/// somebody made under the same key and has not used yet. Where the clock was set meanwhile, the object stays.
+fn within(journal: &Stored, traces: &Traces) -> bool {
+    // The kernel's clock for objects lags by up to a tick, and one creation may take a moment.
+    let (first, last) = (journal.written - 1, journal.last_sign + 1);
+    (first..=last).contains(&traces.changed) && traces.used <= last
+}
+
+/// A set with no trace of any process has not been set yet. Before Linux 4.12 setting all values left no trace.
+fn has_values_of(step: &StoredStep, found: &[u16]) -> bool {
+    let wanted = step.wanted.get("values").and_then(Value::as_array);
+    let as_wanted =
+        || wanted.is_some_and(|w| w.iter().map(Value::as_u64).eq(found.iter().map(|v| Some(u64::from(*v)))));
+    !found.is_empty() && (found.iter().all(|value| *value == 0) || as_wanted())
+}
+
 /// The object was not there when the journal was written. Its maker has had no time to note its number, so the object must
-/// look as it was to be made, by whom, and not be older than the journal.
-fn made_by(journal: &Stored, step: &StoredStep, there: &Existing, maps: &IdMaps) -> bool {
+/// look as it was to be made, and by whom.
+fn looks_like(journal: &Stored, step: &StoredStep, there: &Existing, maps: &IdMaps) -> bool {
     let Some(intended) = there.id.as_ref().and_then(|id| journal.object(id)) else { return false };
     let wanted = |attribute: &str| step.wanted.get(attribute).and_then(number);
     let is_or_unset = |wanted: Option<u64>, found| wanted.is_none_or(|w| w == found);
@@ -78,9 +130,7 @@ fn made_by(journal: &Stored, step: &StoredStep, there: &Existing, maps: &IdMaps)
     };
     let creator = maps.to_outside(there.creator).unwrap_or(there.creator);
     let mode = step.wanted.get("mode").and_then(Value::as_str);
-    // The kernel's clock for objects lags by up to a tick.
-    let young = there.kind == Kind::Mqueue || there.ctime >= journal.written - 1;
-    measures && young && creator == intended.creator() && mode == Some(there.mode.to_string().as_str())
+    measures && creator == intended.creator() && mode == Some(there.mode.to_string().as_str())
 }
 
 /// What `replace` destroyed cannot be brought back, and what it has made serves the users better than nothing.

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::kernel::file::{FileError, correct_rights};
 use crate::kernel::life::outer_root;
 use crate::kernel::private_dir::{PrivateDir, half_written};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// Name of the directory.
@@ -65,12 +66,17 @@ impl Store {
         }
     }
 
-    /// Writes one file, whole or not at all.
+    /// Writes one file, whole or not at all, and leaves it open for writing.
     ///
     /// # Errors
     /// No room, or no permission.
-    pub(crate) fn write(&self, name: &str, text: &str) -> Result<()> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<OwnedFd> {
         self.dir.write(name, text.as_bytes()).map_err(|e| failed(&self.path.join(name), &e))
+    }
+
+    /// When a file was last written, seconds since the epoch.
+    pub(crate) fn modified(&self, name: &str) -> Option<i64> {
+        self.dir.modified(name).ok().map(|(seconds, _)| seconds)
     }
 
     /// Removes one file; it need not be there.

@@ -1,6 +1,6 @@
 //! A record as it is read again.
 
-use super::{FORMAT, Life};
+use super::{FORMAT, Life, Maker};
 use crate::ipc::{Kind, NamespaceId, ObjectId, Owner};
 use crate::kernel::life::started;
 use crate::kernel::namespace::NamespaceFd;
@@ -25,8 +25,13 @@ pub struct Stored {
     pub ipc_path: Option<String>,
     /// The process that the path names, if it does.
     pub ipc_path_process: Option<Life>,
+    /// The process of a run that is under way; none in older records.
+    pub(super) maker: Option<Maker>,
     /// When it was written, seconds since the epoch.
     pub written: i64,
+    /// When the run of a journal last began to create something, or wrote the journal.
+    #[serde(skip)]
+    pub(super) last_sign: i64,
     /// Objects that the profile asked for.
     pub objects: Vec<StoredObject>,
     /// What the run did, or means to do.

@@ -163,3 +163,96 @@ fn a_journal_of_another_namespace_is_left_alone() {
     assert_eq!(ran.stderr, "");
     assert!(host.records().iter().all(|name| name.ends_with(".json")), "{:?}", host.records());
 }
+
+/// As the namespace's objects, but for the user who makes them.
+const OF_ROOT: &str = r#"
+[[shm]]
+key = 1
+size = 10
+owner = "0:0"
+[[sem]]
+key = 2
+values = [0, 1]
+owner = "0:0"
+[[msg]]
+key = 3
+owner = "0:0"
+[[mqueue]]
+name = "/q"
+owner = "0:0"
+"#;
+
+/// Ten seconds pass since the killed run's last sign of life.
+fn let_time_pass(host: &Host) {
+    let name = host.records().into_iter().find(|name| name.ends_with(".journal")).unwrap();
+    let journal = std::fs::File::options().write(true).open(host.path(&name)).unwrap();
+    let then = journal.metadata().unwrap().modified().unwrap() - std::time::Duration::from_secs(10);
+    journal.set_modified(then).unwrap();
+}
+
+#[test]
+fn what_a_workload_makes_after_the_kill_stays() {
+    if !is_root() || which("strace").is_none() {
+        return skip("needs root and strace");
+    }
+    let dir = Dir::new();
+    let (profile, other) =
+        (dir.profile(OF_ROOT), dir.file("other.toml", "format = 1\n[sysctl]\n\"kernel.msgmax\" = \">= 1\"\n"));
+    let (host, pause) = (Host::new(), Container::new());
+    let empty = pause.everything();
+    let member = host.member(&pause, "a", "0:0");
+    assert!(killed(&host, &member, &profile, &("shmget".into(), 1)));
+    assert_eq!(pause.everything(), empty);
+    assert!(host.record(".journal")["maker"]["pid"].as_i64() > Some(0));
+    let_time_pass(&host);
+    let program = "shmget(1, 10, 0600|512) // die; $s = semget(2, 2, 0600|512) // die; semctl($s, 0, 16, 1) // die; msgget(3, 0600|512) // die";
+    pause.sh(&format!("perl -e '{program}'"));
+    pause.sh("unshare --mount --propagation private sh -c 'mount -t mqueue m /mnt && umask 077 && : >/mnt/q'");
+    let before = pause.everything();
+    let said = host.hook(&["--profile-file", &other], &host.member(&pause, "b", "0:0").creating()).expect(0);
+    assert_eq!(pause.everything(), before, "{}", said.stderr);
+    assert!(!host.records().iter().any(|name| name.ends_with(".journal")));
+}
+
+/// Made by the run, but a program has found a use for them before anybody noticed the kill.
+#[test]
+fn what_a_workload_uses_after_the_kill_stays() {
+    if !is_root() || which("strace").is_none() {
+        return skip("needs root and strace");
+    }
+    let dir = Dir::new();
+    let profile = dir.profile(OF_ROOT);
+    let (host, pause) = (Host::new(), Container::new());
+    let member = host.member(&pause, "a", "0:0");
+    assert!(killed(&host, &member, &profile, &("mq_open".into(), 2)));
+    let program = "$s = semget(2, 0, 0) // die; semctl($s, 1, 16, 5) // die; $q = msgget(3, 0) // die; msgsnd($q, pack(\"l! a\", 1, \"x\"), 0) or die; msgrcv($q, $m, 1, 0, 0) // die";
+    pause.sh(&format!("perl -e '{program}'"));
+    let (sem, msg) = (pause.sh("cat /proc/sysvipc/sem"), pause.sh("cat /proc/sysvipc/msg"));
+    let cleanup = host.hook(&[], &member.stopped()).expect(0);
+    for stays in
+        ["sem 0x00000002: not removed: it has been used since", "msg 0x00000003: not removed: it has been used since"]
+    {
+        assert!(cleanup.stderr.contains(stays), "{}", cleanup.stderr);
+    }
+    assert_eq!((pause.sh("cat /proc/sysvipc/sem"), pause.sh("cat /proc/sysvipc/msg")), (sem, msg));
+    assert_eq!(pause.sh("cat /proc/sysvipc/shm").lines().count(), 1, "nobody used the segment");
+}
+
+/// A journal of an earlier release does not tell who made the objects.
+#[test]
+fn an_older_journal_is_read_and_what_may_be_anybodys_stays() {
+    if !is_root() || which("strace").is_none() {
+        return skip("needs root and strace");
+    }
+    let dir = Dir::new();
+    let profile = dir.profile(OF_ROOT);
+    let (host, pause) = (Host::new(), Container::new());
+    let member = host.member(&pause, "a", "0:0");
+    assert!(killed(&host, &member, &profile, &("mq_open".into(), 2)));
+    let mut journal = host.record(".journal");
+    journal.as_object_mut().unwrap().remove("maker").unwrap();
+    std::fs::write(host.path(&host.records()[0]), journal.to_string()).unwrap();
+    let said = host.hook(&[], &member.stopped()).expect(0).stderr;
+    assert_eq!(said.matches("not removed: the journal does not tell which process made it").count(), 2, "{said}");
+    assert_eq!(host.records(), [""; 0]);
+}

@@ -3,6 +3,7 @@ use crate::kernel::Ipc;
 use crate::kernel::identity::{CapSet, Capabilities};
 use crate::kernel::listing::{Listing, list_all};
 use crate::kernel::testing::{in_fresh_namespace, is_root};
+use crate::kernel::traces::By;
 use nix::errno::Errno;
 
 fn key(n: i32) -> Key {
@@ -322,5 +323,45 @@ fn ten_thousand_objects_are_listed() {
         let list = list_all(ns).unwrap();
         assert_eq!(list.sem.len(), 10_000);
         assert!(list.sem.iter().zip(1..).all(|(s, n)| s.common.key == n));
+    });
+}
+
+#[test]
+fn an_object_tells_who_has_touched_it() {
+    in_fresh_namespace(|ns| {
+        let own = std::process::id().cast_signed();
+        let made: Vec<_> = one_of_each().iter().map(|wanted| ns.create(wanted).unwrap()).collect();
+        for (object, by) in made.iter().zip([By::Process(own), By::Process(own), By::Nobody, By::Nobody]) {
+            let traces = ns.traces(object).unwrap();
+            assert_eq!(traces.by, by, "{object:?}");
+            assert_eq!(traces.used, object.otime, "{object:?}");
+            assert!(
+                traces.changed > 0 && (object.kind == Kind::Mqueue || traces.changed == object.ctime),
+                "{traces:?}"
+            );
+        }
+        let [shm, sem, msg, _] = &made[..] else { panic!("{made:?}") };
+        let id = |object: &Existing| object.sysv_id.unwrap();
+        // SAFETY: the segment is attached where the kernel likes; the message lives as long as the call.
+        unsafe {
+            let place = libc::shmat(id(shm), std::ptr::null(), libc::SHM_RDONLY);
+            assert_ne!(place as isize, -1);
+            assert_eq!(libc::shmdt(place), 0);
+            assert_eq!(libc::msgsnd(id(msg), [1i64, 2].as_ptr().cast(), 8, 0), 0);
+        }
+        assert_eq!(ns.traces(shm).unwrap().by, By::Users);
+        assert_eq!(ns.traces(msg).unwrap().by, By::Users);
+        // SAFETY: no pointers are passed; the child only calls and ends.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::semctl(id(sem), 1, libc::SETVAL, 7);
+                libc::_exit(0);
+            }
+            assert_eq!(libc::waitpid(child, std::ptr::null_mut(), 0), child);
+        }
+        assert_eq!(ns.traces(sem).unwrap().by, By::Users, "two processes have set values");
+        ns.remove(sem).unwrap();
+        assert!(ns.traces(sem).is_err());
     });
 }

@@ -25,11 +25,24 @@ pub(super) struct Record {
     ipc_path: Option<String>,
     /// The process that this path names.
     ipc_path_process: Option<Life>,
+    /// The hook's own process; null once its run is over, or where its pid namespace is not known.
+    maker: Option<Maker>,
     /// When it was written, seconds since the epoch.
     written: i64,
     /// Objects that were asked for.
     objects: Vec<Object>,
     report: Report,
+}
+
+/// The process that makes the objects, as the kernel will name it.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, rename_all = "kebab-case")]
+struct Maker {
+    pid: i32,
+    /// Children of it make them, one each, as SELinux wants it.
+    children: bool,
+    /// Inode of the pid namespace in which it has that number.
+    pid_namespace: u64,
 }
 
 /// A process that cannot be mistaken for a later one of the same number.
