@@ -3,7 +3,7 @@
 use crate::root;
 use crate::schema::{Schema, keys_of};
 use crate::support::host::Host;
-use crate::support::{Container, Dir, is_root, run, skip};
+use crate::support::{Container, Dir, binary, is_root, run, run_command, skip, which};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -103,6 +103,19 @@ fn records_are_valid_and_the_schema_has_no_other_key() {
     let record = host.record(".json");
     schema.must_take("record", &record);
     keys_of(&record, "", &mut seen);
+    if which("strace").is_some() {
+        let (host, pause, binary) = (Host::new(), Container::new(), binary());
+        let inject = "--inject=shmget:signal=KILL:when=1";
+        let mut strace = host.command(&["strace", "-o", "/dev/null", inject, binary.to_str().unwrap()]);
+        strace.args(["--profile-file", &profile]);
+        run_command(strace, host.member(&pause, "killed", "7:8").creating());
+        let journal = host.record(".journal");
+        schema.must_take("journal", &journal);
+        keys_of(&journal, "", &mut seen);
+    } else {
+        // Of a run that is under way alone.
+        seen.extend(["children", "pid", "pid-namespace"].map(|key| format!("/maker/{key}")));
+    }
     // The report in it is tested for itself.
     let own = |keys: BTreeSet<String>| keys.into_iter().filter(|key| !key.starts_with("/report/")).collect();
     same(&own(seen), &own(schema.keys()));
