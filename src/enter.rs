@@ -165,9 +165,7 @@ impl Found {
         };
         Joined::join(self.process.as_ref(), &self.ns, maps, &self.thread).map_err(|e| self.refused(&e))
     }
-}
 
-impl Found {
     fn owner_maps(&self, own: OwnIds) -> Result<IdMaps> {
         let maps = owner_maps(&self.ns, own).map_err(|e| self.refused(&e))?;
         if maps.uid.is_empty() || maps.gid.is_empty() {

@@ -20,7 +20,7 @@ use crate::kernel::Ipc;
 use crate::kernel::life::{boot_id, pid_namespace, started};
 use crate::kernel::namespace::{Joined, NamespaceFd};
 use crate::plan::{Change, Plan};
-use crate::report::{Integer, Namespace, Report, Subject};
+use crate::report::{self, Integer, Namespace, Report, Subject};
 use crate::request::OnStop;
 use serde::{Deserialize, Serialize};
 use std::os::fd::OwnedFd;
@@ -159,7 +159,7 @@ impl About {
             objects,
             report,
         };
-        crate::text::escape_json(serde_json::to_string(&record).unwrap_or_default())
+        report::line(&record)
     }
 }
 

@@ -23,6 +23,11 @@ impl Serialize for Integer {
     }
 }
 
+/// One line of JSON, without a newline, safe to show on a terminal (see [`text::escape_json`]).
+pub fn line(value: &impl Serialize) -> String {
+    text::escape_json(serde_json::to_string(value).unwrap_or_default())
+}
+
 /// JSON for reading, safe to show on a terminal (see [`text::escape_json`]).
 pub fn pretty(value: &impl Serialize) -> String {
     text::escape_json(serde_json::to_string_pretty(value).unwrap_or_default())
@@ -154,11 +159,6 @@ impl<'r> Report<'r> {
         }
     }
 
-    /// One line of JSON, without a newline.
-    pub fn to_json(&self) -> String {
-        text::escape_json(serde_json::to_string(self).unwrap_or_default())
-    }
-
     /// JSON for reading, over several lines.
     pub fn to_pretty_json(&self) -> String {
         pretty(self)
@@ -242,7 +242,7 @@ mod tests {
         let subject = Subject { container: Some("x"), ..Subject::default() };
         let report = Report::refused(&subject, &Error::denied("a", "b"));
         assert_eq!(
-            report.to_json(),
+            line(&report),
             r#"{"format":"oci-ipc-hook.report/1","container":"x","namespace":null,"spec":"unavailable","steps":[],"outcome":"refused","error":{"exit":3,"message":"a: b"},"warnings":[]}"#
         );
     }

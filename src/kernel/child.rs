@@ -36,8 +36,8 @@ pub fn in_child(work: impl FnOnce() -> Vec<u8>) -> Result<Vec<u8>, SysError> {
     }
 }
 
-/// Runs `look` with the number, in `/proc`, of a forked child that has done `enter` and waits, and gives what it returned. To be called
-/// while the process has one thread. The child ends with this call, or with this process.
+/// Runs `look` with the number, in `/proc`, of a forked child that has done `enter` and waits, and gives what it returned.
+/// To be called while the process has one thread. The child ends with this call, or with this process.
 ///
 /// # Errors
 /// No child can be made, `enter` failed, the child ended before it was done (EIO), or the error of `look`.

@@ -182,6 +182,18 @@ name = "/q"
 owner = "0:0"
 "#;
 
+/// A shared namespace in which a run for [`OF_ROOT`] was killed at a system call; `None` where nobody can be.
+fn killed_for_root(call: &str, nth: usize) -> Option<(Host, Container, Member)> {
+    if !is_root() || which("strace").is_none() {
+        skip("needs root and strace");
+        return None;
+    }
+    let (dir, host, pause) = (Dir::new(), Host::new(), Container::new());
+    let member = host.member(&pause, "a", "0:0");
+    assert!(killed(&host, &member, &dir.profile(OF_ROOT), &(call.to_owned(), nth)));
+    Some((host, pause, member))
+}
+
 /// Ten seconds pass since the killed run's last sign of life.
 fn let_time_pass(host: &Host) {
     let name = host.records().into_iter().find(|name| name.ends_with(".journal")).unwrap();
@@ -192,17 +204,10 @@ fn let_time_pass(host: &Host) {
 
 #[test]
 fn what_a_workload_makes_after_the_kill_stays() {
-    if !is_root() || which("strace").is_none() {
-        return skip("needs root and strace");
-    }
-    let dir = Dir::new();
-    let (profile, other) =
-        (dir.profile(OF_ROOT), dir.file("other.toml", "format = 1\n[sysctl]\n\"kernel.msgmax\" = \">= 1\"\n"));
-    let (host, pause) = (Host::new(), Container::new());
-    let empty = pause.everything();
-    let member = host.member(&pause, "a", "0:0");
-    assert!(killed(&host, &member, &profile, &("shmget".into(), 1)));
-    assert_eq!(pause.everything(), empty);
+    let Some((host, pause, _member)) = killed_for_root("shmget", 1) else { return };
+    let (dir, untouched) = (Dir::new(), Container::new());
+    let other = dir.profile("[sysctl]\n\"kernel.msgmax\" = \">= 1\"\n");
+    assert_eq!(pause.everything(), untouched.everything());
     assert!(host.record(".journal")["maker"]["pid"].as_i64() > Some(0));
     let_time_pass(&host);
     let program = "shmget(1, 10, 0600|512) // die; $s = semget(2, 2, 0600|512) // die; semctl($s, 0, 16, 1) // die; msgget(3, 0600|512) // die";
@@ -217,14 +222,7 @@ fn what_a_workload_makes_after_the_kill_stays() {
 /// Made by the run, but a program has found a use for them before anybody noticed the kill.
 #[test]
 fn what_a_workload_uses_after_the_kill_stays() {
-    if !is_root() || which("strace").is_none() {
-        return skip("needs root and strace");
-    }
-    let dir = Dir::new();
-    let profile = dir.profile(OF_ROOT);
-    let (host, pause) = (Host::new(), Container::new());
-    let member = host.member(&pause, "a", "0:0");
-    assert!(killed(&host, &member, &profile, &("mq_open".into(), 2)));
+    let Some((host, pause, member)) = killed_for_root("mq_open", 2) else { return };
     let program = "$s = semget(2, 0, 0) // die; semctl($s, 1, 16, 5) // die; $q = msgget(3, 0) // die; msgsnd($q, pack(\"l! a\", 1, \"x\"), 0) or die; msgrcv($q, $m, 1, 0, 0) // die";
     pause.sh(&format!("perl -e '{program}'"));
     let (sem, msg) = (pause.sh("cat /proc/sysvipc/sem"), pause.sh("cat /proc/sysvipc/msg"));
@@ -241,14 +239,7 @@ fn what_a_workload_uses_after_the_kill_stays() {
 /// A journal of an earlier release does not tell who made the objects.
 #[test]
 fn an_older_journal_is_read_and_what_may_be_anybodys_stays() {
-    if !is_root() || which("strace").is_none() {
-        return skip("needs root and strace");
-    }
-    let dir = Dir::new();
-    let profile = dir.profile(OF_ROOT);
-    let (host, pause) = (Host::new(), Container::new());
-    let member = host.member(&pause, "a", "0:0");
-    assert!(killed(&host, &member, &profile, &("mq_open".into(), 2)));
+    let Some((host, _pause, member)) = killed_for_root("mq_open", 2) else { return };
     let mut journal = host.record(".journal");
     journal.as_object_mut().unwrap().remove("maker").unwrap();
     std::fs::write(host.path(&host.records()[0]), journal.to_string()).unwrap();

@@ -9,6 +9,7 @@ mod check;
 mod convert;
 mod docs;
 mod doctor;
+mod failures;
 mod ftok;
 mod golden;
 mod hostile;
